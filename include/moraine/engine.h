@@ -1,0 +1,163 @@
+// The engine: one loaded model, one thread that owns it, and the generations running on it.
+// Speaks token ids only: text is <moraine/tokenizer.h> and src/chat, JSON is src/server.
+// All functions are thread-safe unless they say otherwise; nothing here prints or exits.
+#pragma once
+
+#include <moraine/error.h>
+#include <moraine/sampling.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moraine {
+
+class Tokenizer;
+
+enum class KvType : uint8_t { kF16, kQ8_0 };
+
+struct EngineOptions {
+  std::string model_path;      // a GGUF file, or the first file of a split set
+  int32_t n_ctx = 0;           // tokens of context for each sequence; 0: the trained length or what fits
+  int32_t n_threads = 0;       // 0: physical cores this process may use
+  int32_t n_threads_batch = 0; // 0: as n_threads
+  int32_t n_batch = 2048;      // most rows of a step
+  int32_t n_ubatch = 512;      // most rows of one forward pass
+  int32_t n_parallel = 4;      // most generations running at once; further ones wait their turn
+  KvType kv_type_k = KvType::kF16;
+  KvType kv_type_v = KvType::kF16;
+  std::string isa;             // "", "scalar", "avx2", ...: force an instruction set (tests, diagnosis)
+};
+
+struct LoadProgress {
+  const char* phase = "";      // "reading the header", "loading weights", "preparing"
+  uint64_t bytes_done = 0;
+  uint64_t bytes_total = 0;
+  double bytes_per_second = 0;
+  double seconds_left = -1;    // < 0: not known yet
+};
+// Called on the loading thread a few times a second. Return false to cancel (Error kCancelled).
+using ProgressFn = std::function<bool(const LoadProgress&)>;
+
+// What a model and context take, by kind, against what there is. All in bytes.
+struct MemoryEstimate {
+  uint64_t weights = 0;
+  uint64_t kv = 0;             // at full context, for one sequence
+  uint64_t scratch = 0;
+  uint64_t other = 0;          // tokenizer, logits, tables
+  uint64_t total() const { return weights + kv + scratch + other; }
+  uint64_t available = 0;      // free memory this process may use (cgroup limits counted)
+  int32_t n_ctx = 0;           // the context this estimate is for
+  int32_t n_ctx_fits = 0;      // the largest context that would fit
+  bool fits() const { return total() <= available; }
+};
+
+struct ModelInfo {
+  std::string path;
+  std::string file_name;       // without folders: the id the API serves it under
+  std::string name;            // general.name, or the file's
+  std::string architecture;    // "llama"
+  std::string size_label;      // "135M"
+  std::string quantization;    // "Q4_1"
+  std::string device;          // "CPU (avx2), 2 threads"
+  uint64_t n_params = 0;
+  uint64_t size_bytes = 0;     // of the tensors in the file
+  int32_t n_ctx_train = 0;
+  int32_t n_ctx = 0;
+  int32_t n_vocab = 0;
+  int32_t n_embd = 0;
+  int32_t n_layers = 0;
+  int32_t n_parallel = 0;
+  std::vector<std::string> chat_templates;  // [0]: the default one; may be empty
+  std::vector<std::string> chat_template_names;
+  // general.sampling.*: what the file's authors recommend; empty optionals where it says nothing.
+  struct Sampling {
+    std::optional<float> temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
+    std::optional<int32_t> top_k, repeat_last_n;
+  } sampling;
+  std::vector<std::string> notes;  // one sentence each: what the user should know ("MTP block not used")
+};
+
+struct TokenProb {
+  TokenId id = 0;
+  float logprob = 0;           // natural log of the softmax of the unmodified logits
+};
+
+struct TokenEvent {
+  TokenId id = 0;
+  float logprob = 0;           // of this token; only computed where n_probs >= 0
+  std::vector<TokenProb> top;  // the n_probs most likely, highest first
+  bool end_of_generation = false;  // the model ended its turn with this token: show no text for it
+};
+
+enum class FinishReason : uint8_t { kStop, kLength, kCancelled };
+
+struct GenerationStats {
+  int32_t n_prompt = 0;        // tokens of the prompt
+  int32_t n_cached = 0;        // of those, not computed again
+  int32_t n_generated = 0;
+  double queued_ms = 0;
+  double prompt_ms = 0;        // computing n_prompt - n_cached tokens
+  double generated_ms = 0;
+  bool context_full = false;   // kLength because the context ended, not max_tokens
+};
+
+// Receives a generation's events, in order, on the engine's thread: return quickly, never block,
+// never throw. Exactly one of on_finish and on_error is called, last.
+class GenerationSink {
+ public:
+  virtual ~GenerationSink() = default;
+  virtual void on_prompt_progress(int32_t processed, int32_t total) { (void)processed, (void)total; }
+  virtual void on_token(const TokenEvent& event) = 0;
+  virtual void on_finish(FinishReason reason, const GenerationStats& stats) = 0;
+  virtual void on_error(const Error& error) = 0;
+};
+
+struct GenerationRequest {
+  std::vector<TokenId> prompt;  // at least one token
+  SamplingParams sampling;
+  int32_t max_tokens = -1;      // < 0: until the model stops or the context is full; 0: only the prompt
+  int32_t n_probs = -1;         // < 0: no log-probabilities
+  uint32_t choice = 0;          // index among the n choices of a request: keys the draws
+};
+
+// A running generation. Destroying it does not cancel.
+class Generation {
+ public:
+  virtual ~Generation() = default;
+  virtual void cancel() noexcept = 0;  // takes effect within one slice of prefill or one token
+};
+
+struct EngineStats {
+  uint64_t prompt_tokens_total = 0, generated_tokens_total = 0, requests_total = 0;
+  uint64_t decode_steps_total = 0;
+  double prompt_seconds_total = 0, generated_seconds_total = 0;
+  int32_t running = 0, waiting = 0;
+  uint64_t kv_bytes_used = 0;
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  // Reads the header and the tensors; minutes for large files. Throws Error.
+  static std::unique_ptr<Engine> load(const EngineOptions& options, const ProgressFn& progress = {});
+  // From the header alone; throws Error for a file that cannot be read or run.
+  static MemoryEstimate estimate(const EngineOptions& options);
+  static std::vector<std::string> architectures();  // those that run
+
+  virtual const ModelInfo& info() const = 0;
+  virtual const MemoryEstimate& memory() const = 0;
+  virtual const Tokenizer& tokenizer() const = 0;
+  virtual EngineStats stats() const = 0;
+
+  // Queues a generation. Throws Error{kContextOverflow} (with both numbers) or kInvalidArgument
+  // before any work; later trouble arrives at the sink.
+  virtual std::shared_ptr<Generation> generate(GenerationRequest request,
+                                               std::shared_ptr<GenerationSink> sink) = 0;
+};
+
+}  // namespace moraine
