@@ -19,7 +19,7 @@ if(MORAINE_MOLD AND NOT MORAINE_SANITIZE)
 endif()
 
 # The numerics contract (docs/numerics.md): a*b+c is fused only where the source says fma.
-add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -ffp-contract=off)
+add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -Wno-dangling-else -ffp-contract=off)
 set(MORAINE_SANITIZE "" CACHE STRING "address,undefined or thread")
 if(MORAINE_SANITIZE)
   add_compile_options(-fsanitize=${MORAINE_SANITIZE} -fno-omit-frame-pointer -g)

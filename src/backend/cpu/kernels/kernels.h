@@ -1,0 +1,96 @@
+// The table of CPU kernels: what one instruction set must provide. Plain C types only: kernel files
+// include this header, intrinsics and nothing of the standard library's templates, because an inline
+// function compiled with -mavx512f is a weak symbol that the linker may keep for everyone.
+//
+// Every kernel here has one arithmetic, written down in kernels/scalar/ (and docs/numerics.md), and
+// gives the same bits in every instruction set: int32 sums are exact, float operations are the same
+// single-rounded operations in the same order. A row's result never depends on n_rows.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace moraine::cpu {
+
+constexpr int kGroupRows = 8;   // weight rows interleaved into one group (layout.h)
+constexpr int kKvBlock = 64;    // keys of one softmax step
+constexpr int kKeyGroup = 8;    // keys interleaved in the K cache: [head_dim][8]
+constexpr int kPartition = 512; // keys whose online softmax is merged as a unit
+
+// Activations quantised to int8 with one scale for each block of the weight format's width (32 or 256).
+struct QuantRows {
+  const int8_t* q;       // [rows][q_stride], values in [-127, 127]
+  const float* d;        // [rows][d_stride], one for each block
+  const int16_t* sums;   // [rows][s_stride], sum of each 16 consecutive q
+  int64_t q_stride, d_stride, s_stride;  // in elements
+};
+
+// y[m][8*g + r] = dot(row r of group g, x[m]) for m < n_rows, g < n_groups.
+struct MatmulArgs {
+  const uint8_t* w;      // first group, aligned to 32
+  int64_t group_bytes;
+  int32_t n_groups;
+  int32_t k;             // values in a row, a whole number of blocks
+  int32_t n_rows;
+  QuantRows x;           // quantised formats
+  const float* xf;       // float formats: [n_rows][xf_stride]
+  int64_t xf_stride;
+  float* y;              // [n_rows][y_stride]
+  int64_t y_stride;
+};
+using MatmulFn = void (*)(const MatmulArgs&) noexcept;
+
+// x[k] -> q, d, sums; width divides k. Each block: d = max|x| / 127, q = rne(x * (127 / max|x|)).
+using QuantizeFn = void (*)(const float* x, int32_t k, int8_t* q, float* d, int16_t* sums) noexcept;
+
+enum KvFormat : int { kKvF16 = 0, kKvQ8_0 = 1 };
+
+// Attention of n_q query vectors over keys [begin, end) of one KV head, all within one partition and
+// starting at a multiple of kKvBlock. Query i sees keys [lo[i], hi[i]) of them. State (m, l, o) of
+// each query is carried in and out: m = -inf, l = 0, o = 0 at the start of a partition.
+struct AttendArgs {
+  int32_t head_dim;
+  int32_t n_q;                 // at most kMaxQueries
+  const float* const* q;       // [n_q] vectors of head_dim, already scaled
+  const int32_t* lo;
+  const int32_t* hi;
+  int32_t begin, end;
+  const uint8_t* const* k_pages;  // by absolute page: this layer's and head's K in that page
+  const uint8_t* const* v_pages;
+  float* m;                    // [n_q] running maximum
+  float* l;                    // [n_q] running sum of exp
+  float* const* o;             // [n_q] vectors of head_dim
+  float* scratch;              // attend_scratch_floats(head_dim)
+};
+constexpr int kMaxQueries = 16;
+constexpr int attend_scratch_floats(int head_dim) { return kMaxQueries * kKvBlock + kKvBlock * head_dim; }
+using AttendFn = void (*)(const AttendArgs&) noexcept;
+
+// Writes one row (head_dim values of one head) into slot `slot` of a page's K or V.
+using StoreFn = void (*)(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
+
+constexpr int kNumTypes = 40;  // DType ids
+
+struct Kernels {
+  const char* isa;
+  MatmulFn matmul[kNumTypes];  // by DType; null: format not supported by matmul
+  QuantizeFn quantize32;
+  QuantizeFn quantize256;
+  // y = x * (mean(x^2) + eps)^-1/2 * w
+  void (*rms_norm)(const float* x, const float* w, int32_t n, float eps, float* y) noexcept;
+  void (*add)(float* y, const float* x, int32_t n) noexcept;
+  // gate = act(gate) * up
+  void (*silu_mul)(float* gate, const float* up, int32_t n) noexcept;
+  void (*gelu_tanh_mul)(float* gate, const float* up, int32_t n) noexcept;
+  // Rotates n_pairs pairs; kind 0: (i, i + n_pairs), 1: (2i, 2i + 1).
+  void (*rope)(float* x, const float* cos, const float* sin, int32_t n_pairs, int kind) noexcept;
+  StoreFn store_k[2];          // by KvFormat
+  StoreFn store_v[2];
+  AttendFn attend[2][2];       // by K's KvFormat, V's KvFormat
+};
+
+// One for each instruction set this build holds.
+const Kernels& scalar_kernels();
+const Kernels& avx2_kernels();
+
+}  // namespace moraine::cpu

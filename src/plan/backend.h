@@ -1,0 +1,72 @@
+// The seam between what is computed and where: a Backend holds weights and KV pages in its device's
+// memory and runs plans on them. Models write plans and never see a backend; the engine sees this
+// file and never a device. Implementations: plan/reference (the specification), backend/cpu,
+// backend/vulkan.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <moraine/engine.h>
+
+#include "plan/plan.h"
+
+namespace moraine::plan {
+
+enum class Status : uint8_t { kOk, kCancelled, kOutOfMemory, kDeviceLost };
+
+constexpr int32_t kPageTokens = 256;  // tokens in one KV page, all layers
+
+using PageId = int32_t;
+
+// One step: rows of one or several sequences. Everything a plan leaves symbolic.
+struct Step {
+  std::span<const TokenId> tokens;        // [rows]
+  std::span<const int32_t> positions;     // [rows] absolute, in the row's sequence
+  std::span<const int32_t> sequences;     // [rows] index into page_tables; rows of one sequence lie
+                                          // together, positions ascending by one
+  std::span<const int32_t> output_rows;   // [outputs] ascending
+  std::span<const std::span<const PageId>> page_tables;  // by sequence: page of position p is [p / 256]
+};
+
+struct StepLimits {
+  int32_t max_rows = 0;
+  int32_t max_outputs = 0;
+  int32_t max_context = 0;  // largest position + 1
+};
+
+// A plan made ready for one backend: scratch allocated, passes fused or recorded. One at a time.
+class Executable {
+ public:
+  virtual ~Executable() = default;
+  virtual uint64_t scratch_bytes() const = 0;
+  // Runs the step. logits: [outputs, logits_stride] float32 on the host, n_vocab of each row valid.
+  // Does not allocate. `cancelled` is polled between ops where given.
+  virtual Status submit(const Step& step, float* logits, int64_t logits_stride) noexcept = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string describe() const = 0;  // "CPU (avx2), 2 threads"
+
+  // Weights: declared once with their shapes, then filled in order of arrival. Rows are given in the
+  // file's layout and re-laid on the way; several threads may write different weights.
+  virtual void declare_weights(std::vector<Weight> weights) = 0;
+  virtual void write_weight(WeightId id, int32_t first_row, int32_t n_rows, const uint8_t* data) = 0;
+  virtual uint64_t weight_bytes() const = 0;
+
+  // KV pages: opaque memory for kPageTokens tokens of every layer.
+  virtual void set_kv(const KvShape& shape, KvType k, KvType v) = 0;
+  virtual uint64_t page_bytes() const = 0;
+  virtual PageId allocate_page() = 0;  // throws Error{kOutOfMemory}
+  virtual void free_page(PageId page) noexcept = 0;
+
+  // The plan must outlive the executable.
+  virtual std::unique_ptr<Executable> prepare(const Plan& plan, const StepLimits& limits) = 0;
+};
+
+}  // namespace moraine::plan

@@ -1,0 +1,195 @@
+// The plan: what a model's forward pass computes, written once as a flat list of semantic ops with
+// the number of rows left symbolic. Owns the op vocabulary, values and weight declarations; knows
+// nothing of files, devices or threads. A backend takes a Plan and runs it (backend.h); the scalar
+// meaning of each op is reference/, one file each.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "tensor/dtype.h"
+
+namespace moraine::plan {
+
+// How many rows a value has is known only when a step runs.
+enum class Extent : uint8_t {
+  kRows,     // one row for each token of the step
+  kOutputs,  // one row for each token whose logits are wanted
+};
+
+// An activation: float32, [rows, width], row-major, rows padded to row_stride(width) floats.
+struct Value {
+  int32_t width = 0;
+  Extent extent = Extent::kRows;
+};
+using ValueId = int32_t;
+
+// Rows are padded so that kernels may store whole vectors; the padding is never read.
+constexpr int32_t row_stride(int32_t width) { return (width + 15) / 16 * 16; }
+
+enum class WeightRole : uint8_t {
+  kMatrix,  // [rows, cols], used by matmul and embed
+  kVector,  // float32 [cols]: norm weights, biases
+};
+
+struct Weight {
+  std::string name;  // as in the file: "blk.0.attn_q.weight"
+  DType dtype = DType::kF32;
+  WeightRole role = WeightRole::kMatrix;
+  int32_t cols = 0;  // values in a row: the dimension a product sums over
+  int32_t rows = 1;
+};
+using WeightId = int32_t;
+constexpr WeightId kNoWeight = -1;
+
+enum class Activation : uint8_t { kSilu, kGeluTanh };
+
+enum class RopeKind : uint8_t {
+  kNeox,     // pairs (i, i + n_rot/2)
+  kAdjacent, // pairs (2i, 2i + 1)
+};
+
+struct RopeParams {
+  RopeKind kind = RopeKind::kNeox;
+  int32_t n_rot = 0;            // leading dimensions of a head that are rotated
+  float freq_base = 10000.0f;
+  float freq_scale = 1.0f;      // positions are multiplied by it (linear scaling: 1/factor)
+  WeightId freq_factors = kNoWeight;  // [n_rot/2]: frequencies are divided by these
+};
+
+// ---- The vocabulary. Each struct is one op; in and out name values; *_inout are changed in place.
+
+// out[r] = scale * table[tokens[r]]
+struct Embed {
+  WeightId table;
+  ValueId out;
+  float scale;
+};
+
+// Each group of `group` consecutive values of a row is normalised by itself:
+// out = in * (mean(in^2) + eps)^-1/2 * weight
+struct RmsNorm {
+  ValueId in, out;
+  WeightId weight;  // [group]
+  int32_t group;
+  float eps;
+};
+
+// out[r] = W in[r] (+ bias). Quantised W: in is quantised first, see docs/numerics.md.
+struct Matmul {
+  ValueId in, out;
+  WeightId weight;
+  WeightId bias;
+};
+
+// out[r] = act(Wg in[r]) * (Wu in[r])
+struct GatedFfn {
+  ValueId in, out;
+  WeightId gate, up;
+  Activation act;
+};
+
+// Rotates each head of inout by its row's position.
+struct Rope {
+  ValueId inout;
+  int32_t n_heads, head_dim;
+  RopeParams params;
+};
+
+// Writes k and v into their sequence's cache at their row's position, then
+// out[r] = softmax(scale * q[r] K^T) V over positions (pos - window, pos], by head;
+// query head h uses KV head h / (n_heads / n_kv_heads). window <= 0: everything before.
+struct Attention {
+  ValueId q, k, v, out;
+  int32_t layer;  // index into KvShape::layers
+  int32_t n_heads, n_kv_heads, head_dim;
+  float scale;
+  int32_t window;
+};
+
+// inout += in
+struct Add {
+  ValueId inout, in;
+};
+
+// out[i] = in[output_rows[i]]: from kRows to kOutputs
+struct GatherOutputs {
+  ValueId in, out;
+};
+
+using Op = std::variant<Embed, RmsNorm, Matmul, GatedFfn, Rope, Attention, Add, GatherOutputs>;
+const char* op_name(const Op& op) noexcept;
+
+// What one token takes in the cache, by layer.
+struct KvShape {
+  struct Layer {
+    int32_t n_kv_heads = 0;
+    int32_t head_dim = 0;
+  };
+  std::vector<Layer> layers;
+};
+
+struct Plan {
+  std::vector<Value> values;
+  std::vector<Op> ops;
+  ValueId output = -1;  // [outputs, n_vocab]: logits
+};
+
+// Calls fn(id, written) for every value an op touches: reads first, then writes; an inout value is
+// given once, as written.
+template <class Fn>
+void for_each_value(const Op& op, Fn&& fn) {
+  std::visit(
+      [&](const auto& o) {
+        using T = std::decay_t<decltype(o)>;
+        if constexpr (std::is_same_v<T, Embed>) {
+          fn(o.out, true);
+        } else if constexpr (std::is_same_v<T, Rope>) {
+          fn(o.inout, true);
+        } else if constexpr (std::is_same_v<T, Attention>) {
+          fn(o.q, false), fn(o.k, false), fn(o.v, false), fn(o.out, true);
+        } else if constexpr (std::is_same_v<T, Add>) {
+          fn(o.in, false), fn(o.inout, true);
+        } else {
+          fn(o.in, false), fn(o.out, true);
+        }
+      },
+      op);
+}
+
+// Writes a plan: each call appends one op and returns its result.
+class Builder {
+ public:
+  explicit Builder(const std::vector<Weight>& weights) : weights_(weights) {}
+
+  ValueId embed(WeightId table, float scale = 1.0f);
+  ValueId rms_norm(ValueId in, WeightId weight, float eps, int32_t group = 0);  // 0: the whole row
+  ValueId matmul(ValueId in, WeightId weight, WeightId bias = kNoWeight);
+  ValueId gated_ffn(ValueId in, WeightId gate, WeightId up, Activation act);
+  void rope(ValueId inout, int32_t n_heads, int32_t head_dim, const RopeParams& params);
+  ValueId attention(ValueId q, ValueId k, ValueId v, Attention params);  // params' value ids are set here
+  void add(ValueId inout, ValueId in);
+  ValueId gather_outputs(ValueId in);
+  Plan finish(ValueId output);
+
+  int32_t width(ValueId v) const { return plan_.values[v].width; }
+
+ private:
+  ValueId value(int32_t width, Extent extent);
+  const Weight& weight(WeightId w) const { return weights_[w]; }
+
+  const std::vector<Weight>& weights_;
+  Plan plan_;
+};
+
+// Where each value lies in one scratch buffer, for at most this many rows. Values whose lifetimes do
+// not meet share bytes, so a step's scratch is known exactly before anything runs.
+struct ScratchLayout {
+  std::vector<uint64_t> offsets;  // bytes, by ValueId, aligned to 64
+  uint64_t size_bytes = 0;
+};
+ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_outputs);
+
+}  // namespace moraine::plan

@@ -1,0 +1,56 @@
+#include "plan/plan.h"
+
+#include <gtest/gtest.h>
+
+namespace moraine::plan {
+namespace {
+
+std::vector<Weight> weights() {
+  return {{"embd", DType::kF32, WeightRole::kMatrix, 64, 100},
+          {"norm", DType::kF32, WeightRole::kVector, 64, 1},
+          {"up", DType::kF32, WeightRole::kMatrix, 64, 200},
+          {"down", DType::kF32, WeightRole::kMatrix, 200, 64}};
+}
+
+Plan chain(int layers) {
+  auto w = weights();
+  Builder b(w);
+  ValueId x = b.embed(0);
+  for (int i = 0; i < layers; ++i) {
+    ValueId h = b.gated_ffn(b.rms_norm(x, 1, 1e-5f), 2, 2, Activation::kSilu);
+    b.add(x, b.matmul(h, 3));
+  }
+  return b.finish(b.matmul(b.gather_outputs(x), 0));
+}
+
+TEST(Plan, ScratchDoesNotGrowWithLayers) {
+  EXPECT_EQ(lay_out_scratch(chain(2), 16, 4).size_bytes, lay_out_scratch(chain(40), 16, 4).size_bytes);
+}
+
+TEST(Plan, LiveValuesNeverOverlap) {
+  Plan p = chain(3);
+  const int rows = 5, outputs = 3;
+  ScratchLayout l = lay_out_scratch(p, rows, outputs);
+  const int n = static_cast<int>(p.values.size());
+  std::vector<int> first(n, -1), last(n, -1);
+  for (int i = 0; i < static_cast<int>(p.ops.size()); ++i)
+    for_each_value(p.ops[i], [&](ValueId v, bool) {
+      if (first[v] < 0) first[v] = i;
+      last[v] = i;
+    });
+  last[p.output] = static_cast<int>(p.ops.size());
+  auto end = [&](int v) {
+    int r = p.values[v].extent == Extent::kRows ? rows : outputs;
+    return l.offsets[v] + uint64_t(r) * row_stride(p.values[v].width) * 4;
+  };
+  for (int a = 0; a < n; ++a) {
+    EXPECT_EQ(l.offsets[a] % 64, 0u);
+    EXPECT_LE(end(a), l.size_bytes);
+    for (int b = a + 1; b < n; ++b)
+      if (first[a] <= last[b] && first[b] <= last[a])
+        EXPECT_TRUE(end(a) <= l.offsets[b] || end(b) <= l.offsets[a]) << a << " and " << b;
+  }
+}
+
+}  // namespace
+}  // namespace moraine::plan
