@@ -29,14 +29,17 @@ class MemorySource final : public ByteSource {
   std::span<const std::byte> bytes_;
 };
 
+// Which file this is and when it was last written: equal means unchanged.
+struct FileIdentity {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  uint64_t size_bytes = 0;
+  int64_t modified_ns = 0;
+  bool operator==(const FileIdentity&) const = default;
+};
+
 class FileSource final : public ByteSource {
  public:
-  struct Identity {
-    uint64_t device = 0, inode = 0;
-    int64_t modified_ns = 0;
-    bool operator==(const Identity&) const = default;
-  };
-
   // Regular files only. Throws kNotFound, kIo, or kInvalidArgument for directories and devices.
   explicit FileSource(const std::filesystem::path& path);
   FileSource(FileSource&& other) noexcept;
@@ -47,13 +50,13 @@ class FileSource final : public ByteSource {
   void read_at(uint64_t offset, std::span<std::byte> out) const override;
   void drop_cache(uint64_t offset, uint64_t size) const noexcept;
   const std::filesystem::path& path() const noexcept { return path_; }
-  Identity identity() const noexcept { return identity_; }
+  FileIdentity identity() const noexcept { return identity_; }
 
  private:
   std::filesystem::path path_;
   int fd_ = -1;
   uint64_t size_bytes_ = 0;
-  Identity identity_;
+  FileIdentity identity_;
 };
 
 }  // namespace moraine::gguf

@@ -27,10 +27,9 @@ struct MetadataEntry {
 // What get<T> and find<T> understand. Integers take any integer type of the file whose value fits;
 // float and double take f32 and f64 and must be finite; bool and strings take only their own.
 template <class T>
-concept MetadataScalar =
-    std::same_as<T, uint32_t> || std::same_as<T, int32_t> || std::same_as<T, uint64_t> ||
-    std::same_as<T, int64_t> || std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, bool> ||
-    std::same_as<T, std::string_view>;
+concept MetadataScalar = std::same_as<T, uint32_t> || std::same_as<T, int32_t> || std::same_as<T, uint64_t> ||
+                         std::same_as<T, int64_t> || std::same_as<T, float> || std::same_as<T, double> ||
+                         std::same_as<T, bool> || std::same_as<T, std::string_view>;
 
 class Metadata {
  public:

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gguf/byte_source.h"
 #include "gguf/metadata.h"
 #include "tensor/dtype.h"
 
@@ -22,11 +23,11 @@ namespace moraine::gguf {
 struct TensorInfo {
   std::string name;
   DType dtype = DType::kF32;
-  uint32_t n_dims = 0;                            // 0 (a scalar) to 4
-  std::array<uint64_t, 4> shape = {1, 1, 1, 1};   // innermost first; 1 beyond n_dims; never 0
-  uint64_t offset = 0;                            // of the data, from the start of its shard's file
+  uint32_t n_dims = 0;                           // 0 (a scalar) to 4
+  std::array<uint64_t, 4> shape = {1, 1, 1, 1};  // innermost first; 1 beyond n_dims; never 0
+  uint64_t offset = 0;                           // of the data, from the start of its shard's file
   uint64_t size_bytes = 0;
-  uint32_t shard = 0;                             // index into File::shards()
+  uint32_t shard = 0;  // index into File::shards()
 
   uint64_t n_values() const noexcept { return shape[0] * shape[1] * shape[2] * shape[3]; }
   uint64_t n_rows() const noexcept { return shape[1] * shape[2] * shape[3]; }
@@ -39,10 +40,8 @@ std::string shape_string(const TensorInfo& tensor);
 struct Shard {
   std::filesystem::path path;  // empty when parsed from memory
   uint64_t size_bytes = 0;
-  uint64_t data_offset = 0;    // where the tensor data begins
-  // What the file was when its header was read; TensorReader refuses another one.
-  uint64_t device = 0, inode = 0;
-  int64_t modified_ns = 0;
+  uint64_t data_offset = 0;  // where the tensor data begins
+  FileIdentity identity;     // when its header was read; TensorReader refuses another
 };
 
 class File {
@@ -61,8 +60,8 @@ class File {
   uint64_t alignment() const noexcept { return alignment_; }  // bytes; of the first shard
   const std::string& name() const noexcept { return metadata_.source(); }
   std::span<const Shard> shards() const noexcept { return shards_; }
-  uint64_t size_bytes() const noexcept;   // of all shards
-  uint64_t tensor_bytes() const noexcept; // sum of the tensors' size_bytes
+  uint64_t size_bytes() const noexcept;    // of all shards
+  uint64_t tensor_bytes() const noexcept;  // sum of the tensors' size_bytes
 
   // Of the first shard, in the file's order.
   const Metadata& metadata() const noexcept { return metadata_; }
@@ -74,7 +73,7 @@ class File {
 
  private:
   File() = default;
-  void add_shard(struct ParsedShard&& parsed, Shard shard);
+  void add_tensors(std::vector<TensorInfo> tensors, Shard shard);
 
   uint32_t version_ = 0;
   uint64_t alignment_ = 0;

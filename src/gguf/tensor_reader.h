@@ -14,7 +14,7 @@ namespace moraine::gguf {
 
 class TensorReader {
  public:
-  // Opens every shard of `file`, which must outlive this object. Throws kIo, kNotFound, or
+  // Opens every shard of `file`, once more. Throws kIo, kNotFound, or
   // kCorruptFile where a file changed since its header was read.
   explicit TensorReader(const File& file);
 
@@ -29,7 +29,6 @@ class TensorReader {
   void drop_cache(const TensorInfo& tensor, uint64_t offset, uint64_t size) const noexcept;
 
  private:
-  const File& file_;
   std::vector<FileSource> shards_;
 };
 

@@ -38,6 +38,8 @@ const char* to_string(ValueType type) noexcept;  // "u8" .. "f64", "bool", "stri
 // Many strings in one allocation: a vocabulary has a quarter million short ones.
 class StringArray {
  public:
+  using value_type = std::string_view;
+
   StringArray() = default;
   StringArray(std::initializer_list<std::string_view> strings) {
     for (std::string_view s : strings) push_back(s);
@@ -116,8 +118,8 @@ class Array {
 
 class Value {
  public:
-  using Storage = std::variant<uint8_t, int8_t, uint16_t, int16_t, uint32_t, int32_t, float, bool, std::string,
-                               Array, uint64_t, int64_t, double>;
+  using Storage = std::variant<uint8_t, int8_t, uint16_t, int16_t, uint32_t, int32_t, float, bool,
+                               std::string, Array, uint64_t, int64_t, double>;
   Value() = default;
   // From exactly one of the types above: Value(uint32_t{3}), Value(1.0f), Value("text").
   template <class T>
