@@ -17,8 +17,10 @@ struct Header {
   std::string value;
 };
 
+bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept;  // ASCII letters alone
+
 struct Request {
-  std::string method;       // "GET", "POST", ...
+  std::string method;       // "GET", "POST", ...; HEAD arrives as "GET", its body is never sent
   std::string path;         // percent-decoded, without the query
   std::string query;        // raw, without '?'
   std::vector<Header> headers;
@@ -44,13 +46,15 @@ class Exchange {
   virtual void reply(Response response) = 0;
 
   // Streaming: the head goes out at once, before any work. `keep_alive` is written verbatim whenever
-  // nothing else was written for ServerOptions::stream_keep_alive_s (an SSE comment, a ping event).
+  // nothing else was written for ServerOptions::stream_keep_alive (an SSE comment, a ping event).
   virtual void begin(Response head, std::string keep_alive) = 0;
   virtual bool write(std::string chunk) = 0;  // false once the client is gone or too slow (see limits)
   virtual void end() = 0;
 
-  // Called at most once, on a transport thread, when the client leaves before the answer is complete
-  // (at once when it has already left). Set it before starting work; reset by passing {}.
+  // Called at most once, on a transport thread, when the client leaves before the answer is complete;
+  // at once, on the calling thread, when it has already left. Set it before starting work; reset by
+  // passing {} (a call already under way is not waited for). `fn` must not own this exchange: an
+  // exchange that is dropped unanswered becomes a 500, which a cycle would prevent.
   virtual void on_close(std::function<void()> fn) = 0;
 };
 
