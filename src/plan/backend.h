@@ -44,7 +44,7 @@ class Executable {
   virtual ~Executable() = default;
   virtual uint64_t scratch_bytes() const = 0;
   // Runs the step. logits: [outputs, logits_stride] float32 on the host, n_vocab of each row valid.
-  // Does not allocate. `cancelled` is polled between ops where given.
+  // Does not allocate. logits_stride is at least row_stride(n_vocab).
   virtual Status submit(const Step& step, float* logits, int64_t logits_stride) noexcept = 0;
 };
 

@@ -92,7 +92,6 @@ ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_ou
       if (first[v] < 0) first[v] = static_cast<int>(i);
       last[v] = static_cast<int>(i);
     });
-  if (plan.output >= 0) last[plan.output] = static_cast<int>(plan.ops.size());
 
   // First fit in order of birth: with a few live values at a time this is as good as any packing.
   struct Live {
@@ -110,6 +109,8 @@ ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_ou
     std::erase_if(live, [&](const Live& l) { return l.last < first[v]; });
     const Value& val = plan.values[v];
     const uint64_t rows = val.extent == Extent::kRows ? max_rows : max_outputs;
+    // The logits go to the caller's memory: with 262,144 of them a row they outweigh all the rest.
+    if (static_cast<ValueId>(v) == plan.output) continue;
     const uint64_t size = rows * row_stride(val.width) * sizeof(float);
     uint64_t at = 0;
     auto it = live.begin();

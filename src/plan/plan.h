@@ -185,7 +185,8 @@ class Builder {
 };
 
 // Where each value lies in one scratch buffer, for at most this many rows. Values whose lifetimes do
-// not meet share bytes, so a step's scratch is known exactly before anything runs.
+// not meet share bytes, so a step's scratch is known exactly before anything runs. The plan's output
+// has no place here: it is written to the caller's memory.
 struct ScratchLayout {
   std::vector<uint64_t> offsets;  // bytes, by ValueId, aligned to 64
   uint64_t size_bytes = 0;

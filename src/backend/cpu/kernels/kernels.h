@@ -55,7 +55,7 @@ struct AttendArgs {
   const int32_t* lo;
   const int32_t* hi;
   int32_t begin, end;
-  const uint8_t* const* k_pages;  // by absolute page: this layer's and head's K in that page
+  const uint8_t* const* k_pages;  // this layer's and head's K: [0] is in the page that holds `begin`
   const uint8_t* const* v_pages;
   float* m;                    // [n_q] running maximum
   float* l;                    // [n_q] running sum of exp

@@ -90,8 +90,8 @@ void attend(const AttendArgs& a) noexcept {
       int32_t to = a.hi[i] < a.end ? a.hi[i] : a.end;
       to = to < block + kKvBlock ? to : block + kKvBlock;
       if (from >= to) continue;  // nothing of this block is seen
-      const uint8_t* kp = a.k_pages[block / kPageTokens];
-      const uint8_t* vp = a.v_pages[block / kPageTokens];
+      const uint8_t* kp = a.k_pages[block / kPageTokens - a.begin / kPageTokens];
+      const uint8_t* vp = a.v_pages[block / kPageTokens - a.begin / kPageTokens];
 
       float p[kKvBlock];
       float m = a.m[i];

@@ -1,0 +1,47 @@
+#include "base/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+namespace moraine {
+namespace {
+
+TEST(ThreadPool, EveryTaskOnce) {
+  for (int threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    EXPECT_EQ(pool.size(), threads);
+    for (int n : {0, 1, 2, 7, 1000}) {
+      std::vector<std::atomic<int>> hits(n);
+      pool.run(n, [&](int task, int thread) {
+        EXPECT_LT(thread, threads);
+        hits[task].fetch_add(1);
+      });
+      for (auto& h : hits) EXPECT_EQ(h.load(), 1);
+    }
+  }
+}
+
+// Loop after loop of different sizes: a late worker must never run a task of another loop.
+TEST(ThreadPool, ManyShortLoops) {
+  ThreadPool pool(4);
+  for (int i = 0; i < 20000; ++i) {
+    const int n = 1 + i % 9;
+    std::atomic<int> sum{0};
+    pool.run(n, [&sum, i](int task, int) { sum += i + task; });
+    ASSERT_EQ(sum, n * i + n * (n - 1) / 2);
+  }
+}
+
+TEST(ThreadPool, WakesAfterSleeping) {
+  ThreadPool pool(3);
+  for (int i = 0; i < 5; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::atomic<int> n{0};
+    pool.run(64, [&](int, int) { ++n; });
+    EXPECT_EQ(n, 64);
+  }
+}
+
+}  // namespace
+}  // namespace moraine
