@@ -103,6 +103,20 @@ Line stored_line(const AffineBlock& b, int scale, int min) noexcept {
   return {half_to_float(b.d) * static_cast<float>(scale), half_to_float(b.dmin) * static_cast<float>(min)};
 }
 
+// The min that the quants of (scale, min0) would like best: where a coarse d makes one step of scale
+// large, the min has to move further than a step with it.
+int best_min_for(const double* x, const AffineShape& shape, const AffineBlock& b, int scale,
+                 int min0) noexcept {
+  const double dmin = half_to_float(b.dmin);
+  if (!(dmin > 0)) return 0;
+  const Line line = stored_line(b, scale, min0);
+  const double inverse = line_inverse(line);
+  double sum = 0;
+  for (int i = 0; i < shape.sub_len; ++i)
+    sum += line.scale * line_quant(x[i], line, inverse, shape.q_max) - x[i];
+  return round_clamped(sum / shape.sub_len / dmin, 0, shape.scale_max);
+}
+
 // Best integers for each sub-block near the present ones; sets quants; returns the squared error.
 double improve_integers(const double* x, const AffineShape& shape, AffineBlock& b) noexcept {
   double total = 0;
@@ -111,8 +125,9 @@ double improve_integers(const double* x, const AffineShape& shape, AffineBlock& 
     const int scale0 = b.scales[s], min0 = b.mins[s];
     int best_scale = scale0, best_min = min0;
     double best_error = line_error(sub, shape.sub_len, stored_line(b, scale0, min0), shape.q_max);
-    for (int scale = std::max(scale0 - 1, 0); scale <= std::min(scale0 + 1, shape.scale_max); ++scale) {
-      for (int min = std::max(min0 - 1, 0); min <= std::min(min0 + 1, shape.scale_max); ++min) {
+    for (int scale = std::max(scale0 - 2, 0); scale <= std::min(scale0 + 2, shape.scale_max); ++scale) {
+      const int centre = best_min_for(sub, shape, b, scale, min0);
+      for (int min = std::max(centre - 1, 0); min <= std::min(centre + 1, shape.scale_max); ++min) {
         const double error = line_error(sub, shape.sub_len, stored_line(b, scale, min), shape.q_max);
         if (error < best_error) {
           best_error = error;
