@@ -151,7 +151,7 @@ class Engine {
 
   virtual const ModelInfo& info() const = 0;
   virtual const MemoryEstimate& memory() const = 0;
-  virtual const Tokenizer& tokenizer() const = 0;
+  virtual std::shared_ptr<const Tokenizer> tokenizer() const = 0;
   virtual EngineStats stats() const = 0;
 
   // Queues a generation. Throws Error{kContextOverflow} (with both numbers) or kInvalidArgument
