@@ -73,9 +73,9 @@ class Tokenizer {
   // The queries below throw Error{kInvalidArgument} for an id that is not contained.
   TokenType type(TokenId id) const;
   bool is_control(TokenId id) const { return type(id) == TokenType::kControl; }
-  bool is_end_of_generation(TokenId id) const;     // eos, eot and the like; false for a foreign id
-  std::string_view token_text(TokenId id) const;   // as spelled in the file ("Ġthe", "▁the", "<0x0A>")
-  std::string_view token_bytes(TokenId id) const;  // what it adds to a text (" the"); control: its text
+  bool is_end_of_generation(TokenId id) const noexcept;  // eos, eot and the like; false for a foreign id
+  std::string_view token_text(TokenId id) const;         // as spelled in the file ("Ġthe", "▁the", "<0x0A>")
+  std::string_view token_bytes(TokenId id) const;        // what it adds to a text (" the"); control: its text
 
   // The id spelled exactly so in the file, or kNoToken.
   TokenId find(std::string_view token_text) const noexcept;
@@ -89,7 +89,6 @@ class Tokenizer {
   struct Impl;
   explicit Tokenizer(std::unique_ptr<const Impl> impl);
   std::unique_ptr<const Impl> impl_;
-  friend class StreamDecoder;
 };
 
 // Turns a stream of tokens into text as it arrives, never handing out part of a UTF-8 character.

@@ -1,0 +1,18 @@
+// A Tokenizer from the metadata of a model file. What the keys mean is checked by
+// Tokenizer::create(); types and ranges by gguf/metadata.h.
+#pragma once
+
+#include <moraine/tokenizer.h>
+
+#include <memory>
+
+#include "gguf/metadata.h"
+#include "tokenizer/vocab_data.h"
+
+namespace moraine {
+
+// Both throw Error: kCorruptFile (the message names the key), kUnsupported.
+VocabData load_vocab(const gguf::Metadata& metadata);
+std::shared_ptr<const Tokenizer> load_tokenizer(const gguf::Metadata& metadata);
+
+}  // namespace moraine
