@@ -61,9 +61,10 @@ void Cursor::read_bytes(std::span<std::byte> out, std::string_view field) {
 
 std::string Cursor::read_string(std::string_view field, uint64_t max_bytes) {
   const uint64_t at = offset_;
-  const auto length = read<uint64_t>(fmt::format("length of the {}", field));
+  const auto length = read<uint64_t>(field);
   if (length > max_bytes)
-    fail(field, at, fmt::format("claims {} bytes, more than the limit of {}", length, max_bytes));
+    fail(fmt::format("length of the {}", field), at,
+         fmt::format("is {} bytes, more than the limit of {}", length, max_bytes));
   if (length > remaining()) fail_truncated(field, length);
   std::string text(length, '\0');
   read_bytes(std::as_writable_bytes(std::span(text)), field);

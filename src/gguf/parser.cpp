@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 #include <set>
+#include <span>
 #include <string_view>
 #include <utility>
 
 #include "gguf/cursor.h"
 #include "gguf/ggml_types.h"
+#include "gguf/layout.h"
 #include "gguf/limits.h"
 
 namespace moraine::gguf {
@@ -42,7 +45,7 @@ class Parser {
       file.tensors.push_back(read_tensor_info(i, n_tensors, file.alignment));
     }
     in_.set_context("");
-    file.data_offset = (in_.offset() + file.alignment - 1) / file.alignment * file.alignment;
+    file.data_offset = align_up(in_.offset(), file.alignment);
     place_tensors(file, info_offsets);
     return file;
   }
@@ -238,18 +241,12 @@ class Parser {
     if (t.n_dims > kMaxDims)
       in_.fail("number of dimensions", dims_at,
                fmt::format("is {}, more than the limit of {}", t.n_dims, kMaxDims));
-    uint64_t n_values = 1;
-    for (uint32_t d = 0; d < t.n_dims; ++d) {
-      const uint64_t dim_at = in_.offset();
-      const uint64_t size = t.shape[d] = in_.read<uint64_t>("shape");
-      if (size == 0) in_.fail("shape", dim_at, fmt::format("has 0 in dimension {}", d));
-      if (size > kMaxTensorValues / n_values)
-        in_.fail("shape", dim_at,
-                 fmt::format("has {} in dimension {}, so that the number of values overflows", size, d));
-      n_values *= size;
-    }
+    for (uint32_t d = 0; d < t.n_dims; ++d) t.shape[d] = in_.read<uint64_t>("shape");
     read_dtype(t);
-    set_size(t, n_values, dims_at);
+    std::string fault;
+    const std::optional<uint64_t> size = tensor_size(t.dtype, std::span(t.shape).first(t.n_dims), fault);
+    if (!size) in_.fail("shape", dims_at + sizeof t.n_dims, fault);
+    t.size_bytes = *size;
 
     const uint64_t offset_at = in_.offset();
     t.offset = in_.read<uint64_t>("data offset");
@@ -270,18 +267,6 @@ class Parser {
         fmt::format("has the tensor '{}' in the element type {} (id {}, at byte {}), which this build "
                     "does not read. Choose another quantisation of the model, Q4_K_M for one",
                     escape_text(t.name), ggml_type_name(id), id, at));
-  }
-
-  void set_size(TensorInfo& t, uint64_t n_values, uint64_t at) const {
-    const DTypeInfo& type = info(t.dtype);
-    if (t.shape[0] % type.block_len != 0)
-      in_.fail("shape", at,
-               fmt::format("has rows of {} values, but {} packs {} to a block", t.shape[0], type.name,
-                           type.block_len));
-    const uint64_t n_blocks = n_values / type.block_len;
-    if (n_blocks > UINT64_MAX / 2 / type.block_bytes)
-      in_.fail("shape", at, "takes more bytes than 64 bits can count");
-    t.size_bytes = n_blocks * type.block_bytes;
   }
 
   // Makes the offsets absolute; checks that each tensor lies inside the file and that none overlap.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <moraine/error.h>
 
+#include <system_error>
 #include <utility>
 
 #include "gguf/parser.h"
@@ -33,7 +34,14 @@ File File::open(const std::filesystem::path& path) {
   file.alignment_ = first.alignment;
   file.metadata_ = std::move(first.metadata);
   const SplitSet set = find_split_set(file.metadata_, path);
-  for (size_t i = 1; i < set.paths.size(); ++i) check_shard(add(set.paths[i]).metadata, set, i);
+  for (size_t i = 1; i < set.paths.size(); ++i) {
+    if (std::error_code ignored; !std::filesystem::exists(set.paths[i], ignored))
+      throw Error(
+          ErrorCode::kNotFound,
+          fmt::format("{} is missing: shard {} of {} that belong to {}. Download it into the same directory.",
+                      shown(set.paths[i]), i + 1, set.paths.size(), file.name()));
+    check_shard(add(set.paths[i]).metadata, set, i);
+  }
   check_tensor_count(set, file.tensors_.size(), file.name());
   return file;
 }
