@@ -26,6 +26,10 @@ if(MORAINE_SANITIZE)
   add_link_options(-fsanitize=${MORAINE_SANITIZE})
 endif()
 
+if(MORAINE_FUZZ)  # coverage of the libraries too, or the fuzzer is blind beyond its entry
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 find_package(Threads REQUIRED)
 
 # moraine_library(NAME SOURCES a.cpp ... DEPS moraine::base ... [PRIVATE_DEPS ...])
@@ -74,7 +78,10 @@ function(moraine_fuzzer name)
     target_link_libraries(${name} PRIVATE ${A_DEPS})
     target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-    add_test(NAME ${name} COMMAND ${name} -max_total_time=30 -rss_limit_mb=2048 ${A_CORPUS})
+    # libFuzzer writes what it finds into its first folder: not the committed one.
+    set(found ${CMAKE_CURRENT_BINARY_DIR}/${name}_found)
+    file(MAKE_DIRECTORY ${found})
+    add_test(NAME ${name} COMMAND ${name} -max_total_time=30 -rss_limit_mb=2048 ${found} ${A_CORPUS})
   elseif(MORAINE_TESTS)
     add_executable(${name} ${A_SOURCES} ${CMAKE_SOURCE_DIR}/tests/fuzz/replay_main.cpp)
     target_link_libraries(${name} PRIVATE ${A_DEPS})
