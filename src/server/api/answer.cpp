@@ -1,0 +1,285 @@
+#include "server/api/answer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace moraine::server {
+
+// A choice's ear at the engine. It keeps the answer alive; the engine drops it after the last event.
+class Answer::Sink : public GenerationSink {
+ public:
+  Sink(std::shared_ptr<Answer> answer, uint32_t index) : answer_(std::move(answer)), index_(index) {}
+
+  void on_prompt_progress(int32_t processed, int32_t total) override {
+    guarded([&] { answer_->on_progress(index_, processed, total); });
+  }
+  void on_token(const TokenEvent& event) override {
+    guarded([&] { answer_->on_token(index_, event); });
+  }
+  void on_finish(FinishReason reason, const GenerationStats& stats) override {
+    guarded([&] { answer_->on_finish(index_, reason, stats); });
+  }
+  void on_error(const Error& error) override {
+    guarded([&] { answer_->fail(to_api_error(error)); });
+  }
+
+ private:
+  // Nothing may escape to the engine's thread; what does go wrong here is ours, not the model's.
+  template <typename F>
+  void guarded(F&& f) noexcept {
+    try {
+      try {
+        f();
+      } catch (const std::exception& e) {
+        answer_->fail(ApiError(500, "server_error", "internal",
+                               fmt::format("The answer could not be put together: {}.", e.what())));
+      }
+    } catch (...) {  // not even the error could be told; the client sees the connection end
+    }
+  }
+
+  std::shared_ptr<Answer> answer_;
+  uint32_t index_;
+};
+
+void Answer::start(const Call& call, Plan plan, std::unique_ptr<Protocol> protocol) {
+  const int32_t n_ctx = call.model->engine->info().n_ctx;
+  for (GenerationRequest& generation : plan.generations) {
+    const auto n_prompt = static_cast<int32_t>(std::min<std::size_t>(generation.prompt.size(), INT32_MAX));
+    if (n_prompt >= n_ctx) throw context_overflow(n_ctx, n_prompt);
+    const int32_t room = n_ctx - n_prompt;
+    if (generation.max_tokens > room) generation.max_tokens = room;
+  }
+  const auto answer = std::make_shared<Answer>(call, std::move(plan), std::move(protocol));
+  answer->submit();
+  answer->open();
+}
+
+Answer::Answer(const Call& call, Plan plan, std::unique_ptr<Protocol> protocol)
+    : call_(call), protocol_(std::move(protocol)), plan_(std::move(plan)) {
+  choices_.resize(plan_.generations.size());
+  tracks_.reserve(choices_.size());
+  for (uint32_t i = 0; i < choices_.size(); ++i) {
+    choices_[i].index = i;
+    choices_[i].n_prompt = static_cast<int32_t>(plan_.generations[i].prompt.size());
+    choices_[i].stats.n_prompt = choices_[i].n_prompt;
+    tracks_.emplace_back(call_.model->tokenizer, plan_.stops);
+  }
+}
+
+void Answer::submit() {
+  call_.exchange->on_close([weak = weak_from_this()] {
+    if (const auto answer = weak.lock()) answer->client_left();
+  });
+  for (uint32_t i = 0; i < choices_.size(); ++i) {
+    std::shared_ptr<Generation> generation;
+    try {
+      // Not under the lock: the engine may already be sending events of this or an earlier choice.
+      generation = call_.model->engine->generate(std::move(plan_.generations[i]),
+                                                 std::make_shared<Sink>(shared_from_this(), i));
+    } catch (const Error& e) {
+      const std::lock_guard lock(mutex_);
+      if (over_) return;
+      over_ = answered_ = true;  // by our caller, who turns the exception into the reply
+      cancel_all();
+      if (e.code() == ErrorCode::kContextOverflow) {
+        throw context_overflow(call_.model->engine->info().n_ctx, choices_[i].n_prompt);
+      }
+      throw to_api_error(e);
+    }
+    const std::lock_guard lock(mutex_);
+    if (over_ || choices_[i].stop == StopKind::kWord) generation->cancel();
+    if (!over_ && !choices_[i].done) tracks_[i].generation = std::move(generation);
+    if (over_) return;  // failed, or the client left
+  }
+}
+
+void Answer::open() {
+  const std::lock_guard lock(mutex_);
+  if (!plan_.stream || answered_) return;
+  http::Response head;
+  head.content_type = "text/event-stream; charset=utf-8";
+  head.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}};
+  call_.exchange->begin(std::move(head), protocol_->keep_alive());
+  open_ = true;
+  const bool complete_already = std::exchange(over_, false);
+  send(protocol_->head() + std::exchange(backlog_, {}));
+  if (complete_already) {
+    over_ = answered_ = true;
+    call_.exchange->end();
+  }
+}
+
+void Answer::on_progress(uint32_t index, int32_t processed, int32_t total) {
+  const std::lock_guard lock(mutex_);
+  if (over_ || !plan_.stream) return;
+  const std::chrono::duration<double, std::milli> elapsed = Clock::now() - start_;
+  send(protocol_->progress(choices_[index], processed, total, elapsed.count()));
+}
+
+void Answer::on_token(uint32_t index, const TokenEvent& event) {
+  const std::lock_guard lock(mutex_);
+  Choice& choice = choices_[index];
+  Track& track = tracks_[index];
+  if (over_ || choice.stop != StopKind::kNone) return;
+
+  const auto now = Clock::now();
+  if (choice.n_generated++ == 0) {
+    track.first_token = now;
+    choice.stats.prompt_ms = std::chrono::duration<double, std::milli>(now - start_).count();
+  }
+  choice.stats.n_generated = choice.n_generated;
+  choice.stats.generated_ms = std::chrono::duration<double, std::milli>(now - track.first_token).count();
+  if (event.end_of_generation) {
+    choice.stop = StopKind::kEos;  // on_finish() comes next
+    return;
+  }
+
+  const std::string text = track.decoder.push(event.id);
+  const std::size_t begin = track.decoded_bytes;
+  track.decoded_bytes += text.size();
+  if (plan_.keep_tokens) track.held.push_back({event, begin, track.decoded_bytes});
+  std::string sure;
+  const bool stopped = track.matcher.push(text, sure);
+  if (stopped) {
+    choice.stop = StopKind::kWord;
+    choice.stop_word = track.matcher.matched();
+    if (track.generation) track.generation->cancel();  // else submit() does
+  }
+  show(index, sure, stopped);
+}
+
+void Answer::on_finish(uint32_t index, FinishReason reason, const GenerationStats& stats) {
+  const std::lock_guard lock(mutex_);
+  tracks_[index].generation.reset();
+  if (over_) return;
+  Choice& choice = choices_[index];
+  Track& track = tracks_[index];
+  if (choice.stop != StopKind::kWord) {
+    if (reason == FinishReason::kCancelled) {
+      fail_locked(
+          unavailable("shutting_down", "The server ended this generation because it is shutting down.", 5));
+      return;
+    }
+    choice.stop = reason == FinishReason::kStop ? StopKind::kEos : StopKind::kLength;
+    std::string rest;
+    if (track.matcher.push(track.decoder.flush(), rest)) {
+      choice.stop = StopKind::kWord;
+      choice.stop_word = track.matcher.matched();
+    } else {
+      rest += track.matcher.flush();
+    }
+    show(index, rest, true);
+    if (over_) return;
+  }
+  choice.stats = stats;
+  choice.stats.n_generated = choice.n_generated;  // the engine may have run one past a stop string
+  choice.done = true;
+  if (plan_.stream) send(protocol_->finish(choice));
+  if (!over_ && ++n_done_ == choices_.size()) complete();
+}
+
+void Answer::fail(const ApiError& error) {
+  const std::lock_guard lock(mutex_);
+  if (!over_) fail_locked(error);
+}
+
+void Answer::client_left() {
+  const std::lock_guard lock(mutex_);
+  if (over_) return;
+  over_ = answered_ = true;
+  cancel_all();
+  log_end("the client left");
+}
+
+void Answer::show(uint32_t index, const std::string& text, bool last) {
+  Choice& choice = choices_[index];
+  Track& track = tracks_[index];
+  track.shown_bytes += text.size();
+  if (text.empty() && !last) return;  // tokens without text wait for the text they belong to
+  Piece piece{text, {}};
+  while (!track.held.empty()) {
+    Held& front = track.held.front();
+    const bool whole = front.end <= track.shown_bytes;
+    const bool cut = last && front.begin < track.shown_bytes;  // by a stop string within the token
+    if (!whole && !cut) break;
+    piece.tokens.push_back(std::move(front.event));
+    track.held.pop_front();
+  }
+  if (piece.text.empty() && piece.tokens.empty()) return;
+  if (plan_.stream) {
+    send(protocol_->delta(choice, piece));
+  } else {
+    choice.text += piece.text;
+    std::move(piece.tokens.begin(), piece.tokens.end(), std::back_inserter(choice.tokens));
+  }
+}
+
+void Answer::send(const std::string& bytes) {
+  if (bytes.empty()) return;
+  if (!open_) {
+    backlog_ += bytes;
+  } else if (!call_.exchange->write(bytes)) {  // gone, or too slow to be served
+    over_ = answered_ = true;
+    cancel_all();
+    call_.exchange->end();
+    log_end("the client left");
+  }
+}
+
+void Answer::complete() {
+  if (!plan_.stream) {
+    http::Response response;
+    response.body = protocol_->whole(choices_);
+    over_ = answered_ = true;
+    call_.exchange->reply(std::move(response));
+  } else {
+    send(protocol_->tail(choices_));
+    if (over_) return;
+    over_ = true;
+    if (open_) {  // else open() ends it
+      answered_ = true;
+      call_.exchange->end();
+    }
+  }
+  log_end("done");
+}
+
+void Answer::fail_locked(const ApiError& error) {
+  over_ = answered_ = true;
+  cancel_all();
+  call_.log->line(LogLevel::kError, fmt::format("{} failed: {}", call_.request().path, error.what()));
+  if (open_) {
+    call_.exchange->write(protocol_->error(error));
+    call_.exchange->end();
+  } else {
+    call_.exchange->reply(error_response(error));
+  }
+}
+
+void Answer::cancel_all() {
+  for (Track& track : tracks_) {
+    if (track.generation) track.generation->cancel();
+    track.generation.reset();
+  }
+}
+
+void Answer::log_end(const char* how) const {
+  int32_t n_prompt = 0, n_cached = 0, n_generated = 0;
+  double prompt_ms = 0, generated_ms = 0;
+  for (const Choice& choice : choices_) {
+    n_prompt += choice.n_prompt;
+    n_cached += choice.stats.n_cached;
+    n_generated += choice.n_generated;
+    prompt_ms = std::max(prompt_ms, choice.stats.prompt_ms);
+    generated_ms = std::max(generated_ms, choice.stats.generated_ms);
+  }
+  call_.log->line(
+      LogLevel::kInfo,
+      fmt::format("{} {}: {} prompt tokens ({} cached) in {:.0f} ms, {} tokens in {:.0f} ms",
+                  call_.request().path, how, n_prompt, n_cached, prompt_ms, n_generated, generated_ms));
+}
+
+}  // namespace moraine::server

@@ -1,0 +1,171 @@
+// The state of the API (loading, ready, failed) and the way of one request through it: route, key,
+// model, endpoint; and the one place where exceptions become answers.
+#include "server/api/api.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "server/api/auth.h"
+#include "server/api/chat_renderer.h"
+#include "server/api/context.h"
+#include "server/api/errors.h"
+#include "server/api/fields.h"
+#include "server/api/render.h"
+#include "server/api/routes.h"
+
+namespace moraine::server {
+
+void reply_json(http::Exchange& exchange, const Json& body) {
+  http::Response response;
+  response.body = dump(body);
+  exchange.reply(std::move(response));
+}
+
+struct Api::State {
+  std::shared_ptr<const ApiOptions> options;
+  std::shared_ptr<Log> log;
+
+  std::mutex mutex;
+  std::string phase = "starting";
+  LoadProgress progress;
+  std::optional<Error> failure;
+  std::shared_ptr<const ServedModel> model;  // once ready
+
+  std::shared_ptr<const ServedModel> current_model() {
+    const std::lock_guard lock(mutex);
+    return model;
+  }
+  http::Response not_ready();
+  void dispatch(const std::shared_ptr<http::Exchange>& exchange);
+};
+
+Api::Api(ApiOptions options) : state_(std::make_unique<State>()) {
+  if (!options.chat_template_kwargs.empty()) {
+    try {
+      const Json kwargs = parse_json(options.chat_template_kwargs);
+      Fields{kwargs};
+    } catch (const ApiError& e) {
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          std::string("The chat template's variables (chat_template_kwargs) must be a JSON object: ") +
+              e.what());
+    }
+  }
+  for (const std::string& key : options.api_keys) {
+    if (key.empty())
+      throw Error(ErrorCode::kInvalidArgument, "An API key is empty; leave it out or give one.");
+  }
+  state_->log = std::make_shared<Log>(options.log);
+  state_->options = std::make_shared<const ApiOptions>(std::move(options));
+}
+
+Api::~Api() = default;
+
+void Api::set_loading(const LoadProgress& progress) {
+  const std::lock_guard lock(state_->mutex);
+  state_->progress = progress;
+  state_->phase = progress.phase;  // a copy: the pointer is the loader's
+  state_->progress.phase = "";
+}
+
+void Api::set_ready(std::shared_ptr<Engine> engine) {
+  auto model = std::make_shared<ServedModel>();
+  const ModelInfo& info = engine->info();
+  model->tokenizer = engine->tokenizer();
+  model->id = state_->options->alias.empty() ? info.file_name : state_->options->alias;
+  model->created = unix_seconds();
+  model->sampling = sampling_defaults(info.sampling, state_->options->sampling);
+  model->chat_template = state_->options->chat_template;
+  if (model->chat_template.empty() && !info.chat_templates.empty())
+    model->chat_template = info.chat_templates[0];
+  model->render_chat = make_chat_renderer(model->chat_template, *model->tokenizer, *state_->log);
+  model->engine = std::move(engine);
+  const std::lock_guard lock(state_->mutex);
+  state_->model = std::move(model);
+}
+
+void Api::set_failed(const Error& error) {
+  const std::lock_guard lock(state_->mutex);
+  state_->failure = error;
+}
+
+http::Handler Api::handler() {
+  return [this](std::shared_ptr<http::Exchange> exchange) { handle(std::move(exchange)); };
+}
+
+void Api::handle(std::shared_ptr<http::Exchange> exchange) noexcept {
+  try {
+    http::Response response;
+    try {
+      state_->dispatch(exchange);
+      return;
+    } catch (const ApiError& e) {
+      response = error_response(e);
+    } catch (const Error& e) {
+      response = error_response(to_api_error(e));
+    } catch (const std::bad_alloc&) {
+      response =
+          error_response(unavailable("out_of_memory", "There is not enough memory for this request.", 5));
+    } catch (const std::exception& e) {
+      state_->log->line(LogLevel::kError, fmt::format("{}: {}", exchange->request().path, e.what()));
+      response = error_response(
+          ApiError(500, "server_error", "internal", fmt::format("Internal error: {}.", e.what())));
+    }
+    state_->log->line(LogLevel::kDebug, fmt::format("{} {}: {}", exchange->request().method,
+                                                    exchange->request().path, response.status));
+    exchange->reply(std::move(response));
+  } catch (...) {  // no memory even for the error; the transport answers an exchange that was dropped
+  }
+}
+
+void Api::State::dispatch(const std::shared_ptr<http::Exchange>& exchange) {
+  const http::Request& request = exchange->request();
+  const Route& route = find_route(request.method, request.path);
+  if (route.needs_key && !is_authorized(request, options->api_keys)) {
+    ApiError error(401, "authentication_error", "invalid_api_key",
+                   "The API key is missing or wrong; send it as 'Authorization: Bearer KEY'.");
+    error.headers.push_back({"WWW-Authenticate", "Bearer"});
+    throw error;
+  }
+  const auto ready = current_model();
+  if (!ready) return exchange->reply(not_ready());
+  route.endpoint(Call{exchange, ready, options, log});
+}
+
+// llama-server's words for monitors ("loading model"), and how far it is for people and clients.
+http::Response Api::State::not_ready() {
+  const std::lock_guard lock(mutex);
+  if (failure) {
+    return error_response(ApiError(500, "server_error", "model_load_failed",
+                                   std::string("The model could not be loaded: ") + failure->what()));
+  }
+  constexpr int kUnknownRetry_s = 2, kLongestRetry_s = 30;
+  const bool known = progress.seconds_left >= 0;
+  const int retry_s = known ? std::clamp(static_cast<int>(std::ceil(std::min(progress.seconds_left, 1e6))), 1,
+                                         kLongestRetry_s)
+                            : kUnknownRetry_s;
+  std::string message = "The model is not loaded yet: " + phase;
+  if (progress.bytes_total > 0) {
+    message += fmt::format(", {:.2f} of {:.2f} GB", static_cast<double>(progress.bytes_done) / 1e9,
+                           static_cast<double>(progress.bytes_total) / 1e9);
+  }
+  if (known) message += fmt::format(", about {:.0f} s left", std::ceil(progress.seconds_left));
+  http::Response response = error_response(unavailable("loading_model", message + ".", retry_s));
+  Json body = Json::parse(response.body);
+  body["status"] = "loading model";
+  body["phase"] = phase;
+  body["bytes_done"] = progress.bytes_done;
+  body["bytes_total"] = progress.bytes_total;
+  body["bytes_per_second"] = progress.bytes_per_second;
+  body["seconds_left"] = known ? Json(progress.seconds_left) : Json(nullptr);
+  response.body = dump(body);
+  return response;
+}
+
+}  // namespace moraine::server

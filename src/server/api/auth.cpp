@@ -1,0 +1,44 @@
+#include "server/api/auth.h"
+
+#include <algorithm>
+#include <cctype>
+#include <string_view>
+
+namespace moraine::server {
+namespace {
+
+bool equal_in_constant_time(std::string_view given, std::string_view key) {
+  // Every byte of `given` is looked at, so that the time tells its length alone.
+  unsigned difference = given.size() == key.size() ? 0 : 1;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const char expected = key.empty() ? '\0' : key[i % key.size()];
+    difference |= static_cast<unsigned char>(given[i] ^ expected);
+  }
+  return difference == 0;
+}
+
+std::string_view bearer(std::string_view header) {
+  constexpr std::string_view kScheme = "bearer ";
+  if (header.size() < kScheme.size()) return {};
+  for (std::size_t i = 0; i < kScheme.size(); ++i) {
+    if (std::tolower(static_cast<unsigned char>(header[i])) != kScheme[i]) return {};
+  }
+  header.remove_prefix(kScheme.size());
+  while (header.starts_with(' ')) header.remove_prefix(1);
+  return header;
+}
+
+}  // namespace
+
+bool is_authorized(const http::Request& request, const std::vector<std::string>& keys) {
+  if (keys.empty()) return true;
+  bool found = false;
+  for (const std::string_view given :
+       {bearer(request.header("Authorization")), request.header("x-api-key")}) {
+    if (given.empty()) continue;
+    for (const std::string& key : keys) found |= equal_in_constant_time(given, key);
+  }
+  return found;
+}
+
+}  // namespace moraine::server

@@ -1,0 +1,15 @@
+// API keys: who may call. Keys come from the command line; what they open is the whole API.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "server/http/http.h"
+
+namespace moraine::server {
+
+// True where no key is asked for, or the request brings one of `keys` as "Authorization: Bearer KEY" or
+// "x-api-key: KEY". Takes as long for a wrong key as for a right one of its length.
+bool is_authorized(const http::Request& request, const std::vector<std::string>& keys);
+
+}  // namespace moraine::server

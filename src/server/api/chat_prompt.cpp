@@ -1,0 +1,217 @@
+#include "server/api/chat_prompt.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "server/api/errors.h"
+
+namespace moraine::server {
+namespace {
+
+// The roles that clients use, and those that templates know.
+std::string template_role(const std::string& role, const std::string& path) {
+  if (role == "developer") return "system";  // OpenAI's newer name for it
+  if (role == "function") return "tool";     // OpenAI's older one
+  for (const char* known : {"system", "user", "assistant", "tool"}) {
+    if (role == known) return role;
+  }
+  throw bad_request(path + ".role",
+                    fmt::format("'{}.role' is '{}'; it must be one of system, developer, user, "
+                                "assistant and tool.",
+                                path, role.substr(0, 64)));
+}
+
+// A message's text: a string, or parts joined by line ends, as llama-server joins them. A part that is
+// no text leaves a note, so that the model knows of it and the request succeeds.
+std::string text_of(const Call& call, const Json& content, const std::string& path) {
+  if (content.is_null()) return "";
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) {
+    throw bad_request(
+        path, fmt::format("'{}' must be a string or an array of parts, not {}.", path, kind_of(content)));
+  }
+  std::string text;
+  for (std::size_t i = 0; i < content.size(); ++i) {
+    const Json& part = content[i];
+    std::string piece;
+    if (part.is_string()) {
+      piece = part.get<std::string>();
+    } else {
+      const Fields fields(part, fmt::format("{}[{}].", path, i));
+      const std::string type = fields.string("type").value_or("text");
+      if (fields.has("text")) {
+        piece = *fields.string("text");
+      } else if (type == "refusal") {
+        piece = fields.string("refusal").value_or("");
+      } else if (type == "text" || type == "input_text" || type == "output_text") {
+        throw bad_request(fields.path("text"), fmt::format("'{}' is missing.", fields.path("text")));
+      } else {
+        const bool image = type.find("image") != std::string::npos;
+        const bool audio = type.find("audio") != std::string::npos;
+        const char* kind = image ? "picture" : audio ? "recording" : "file";
+        piece = fmt::format("[A {} was attached here; this model reads text only.]", kind);
+        call.log->warn_once(
+            std::string("media ") + kind,
+            fmt::format("A message holds a {}; this model reads text only, so a short note stands "
+                        "in its place.",
+                        kind));
+      }
+    }
+    if (!text.empty() && !piece.empty()) text += '\n';
+    text += piece;
+  }
+  return text;
+}
+
+// Templates iterate over arguments as an object; clients send them as text. What is no JSON object stays
+// text: a model's own broken call, echoed, must not fail the conversation.
+Json template_arguments(const Json& arguments) {
+  if (!arguments.is_string()) return arguments.is_null() ? Json::object() : arguments;
+  const auto& text = arguments.get_ref<const std::string&>();
+  if (text.empty()) return Json::object();
+  try {
+    Json parsed = parse_json(text);
+    if (parsed.is_object()) return parsed;
+  } catch (const ApiError&) {
+  }
+  return arguments;
+}
+
+Json template_tool_calls(const Json& calls, const std::string& path) {
+  if (!calls.is_array())
+    throw bad_request(path, fmt::format("'{}' must be an array, not {}.", path, kind_of(calls)));
+  Json result = Json::array();
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    const Fields fields(calls[i], fmt::format("{}[{}].", path, i));
+    const auto function = fields.child("function");
+    if (!function)
+      throw bad_request(fields.path("function"), fmt::format("'{}' is missing.", fields.path("function")));
+    const auto name = function->string("name");
+    if (!name)
+      throw bad_request(function->path("name"), fmt::format("'{}' is missing.", function->path("name")));
+    const Json* arguments = function->find("arguments");
+    Json call = Json::object();
+    if (const auto id = fields.string("id")) call["id"] = *id;
+    call["type"] = "function";
+    call["function"] = {
+        {"name", *name},
+        {"arguments", arguments != nullptr ? template_arguments(*arguments) : Json::object()}};
+    result.push_back(std::move(call));
+  }
+  return result;
+}
+
+Json template_message(const Call& call, const Json& message, std::size_t index) {
+  const std::string path = fmt::format("messages[{}]", index);
+  const Fields fields(message, path + ".");
+  const auto role = fields.string("role");
+  if (!role) throw bad_request(path + ".role", fmt::format("'{}.role' is missing.", path));
+  Json result = Json::object();
+  result["role"] = template_role(*role, path);
+  const Json* content = fields.find("content");
+  const Json* tool_calls = fields.find("tool_calls");
+  if (content == nullptr && *role != "assistant") {
+    throw bad_request(path + ".content", fmt::format("'{}.content' is missing.", path));
+  }
+  result["content"] = content != nullptr ? text_of(call, *content, path + ".content") : "";
+  // vLLM and some clients call it `reasoning`.
+  for (const char* name : {"reasoning_content", "reasoning"}) {
+    const Json* reasoning = fields.find(name);
+    if (reasoning != nullptr && reasoning->is_string() && !result.contains("reasoning_content")) {
+      result["reasoning_content"] = *reasoning;
+    }
+  }
+  if (tool_calls != nullptr) {
+    Json calls = template_tool_calls(*tool_calls, path + ".tool_calls");
+    if (!calls.empty()) result["tool_calls"] = std::move(calls);
+  }
+  if (const auto name = fields.string("name")) result["name"] = *name;
+  if (const auto id = fields.string("tool_call_id")) result["tool_call_id"] = *id;
+  return result;
+}
+
+// The tools the template is to show, or "" for none.
+std::string template_tools(const Call& call, const Fields& body) {
+  const Json* tools = body.find("tools");
+  if (tools == nullptr) return "";
+  if (!tools->is_array()) body.wrong_type("tools", "an array");
+  const Json* choice = body.find("tool_choice");
+  if (choice != nullptr && !choice->is_string() && !choice->is_object()) {
+    body.wrong_type("tool_choice", "a string or an object");
+  }
+  if (choice != nullptr && *choice == "none") return "";
+  Json result = Json::array();
+  for (std::size_t i = 0; i < tools->size(); ++i) {
+    const Fields tool((*tools)[i], fmt::format("tools[{}].", i));
+    // Anything but a function (web_search, ...) runs on somebody's server, not in the client.
+    if (tool.string("type").value_or("function") != "function") continue;
+    const auto function = tool.child("function");
+    if (!function)
+      throw bad_request(tool.path("function"), fmt::format("'{}' is missing.", tool.path("function")));
+    if (!function->string("name")) {
+      throw bad_request(function->path("name"), fmt::format("'{}' is missing.", function->path("name")));
+    }
+    Json shown = tool.object();
+    // Templates walk through the parameters; Qwen Code leaves them out where there are none.
+    if (!function->has("parameters")) {
+      shown["function"]["parameters"] = {{"type", "object"}, {"properties", Json::object()}};
+    }
+    result.push_back(std::move(shown));
+  }
+  if (result.empty()) return "";
+  call.log->warn_once("tools",
+                      "A request offers tools: the template shows them to the model, but this version passes "
+                      "its calls on as text.");
+  if (choice != nullptr && *choice != "auto") {
+    call.log->warn_once("tool_choice",
+                        "A request forces a tool call by 'tool_choice', which this version cannot; it "
+                        "is taken as \"auto\".");
+  }
+  return dump(result);
+}
+
+// The command line's values, under the request's.
+std::string template_variables(const Call& call, const Fields& body) {
+  Json variables = Json::object();
+  if (!call.options->chat_template_kwargs.empty()) variables = parse_json(call.options->chat_template_kwargs);
+  if (const auto effort = body.string("reasoning_effort")) variables["reasoning_effort"] = *effort;
+  if (const auto own = body.child("chat_template_kwargs")) {
+    for (const auto& [name, value] : own->object().items()) variables[name] = value;
+  }
+  return variables.empty() ? "" : dump(variables);
+}
+
+}  // namespace
+
+std::string render_chat_prompt(const Call& call, const Fields& body) {
+  const Json* messages = body.find("messages");
+  if (messages == nullptr) throw bad_request("messages", "'messages' is missing.");
+  if (!messages->is_array()) body.wrong_type("messages", "an array");
+  if (messages->empty()) throw bad_request("messages", "'messages' is empty; send at least one message.");
+
+  Json shown = Json::array();
+  for (std::size_t i = 0; i < messages->size(); ++i)
+    shown.push_back(template_message(call, (*messages)[i], i));
+
+  // An assistant's text at the end is to be continued (a client resuming a stream that was cut): it goes
+  // behind the generation prompt, so that the model sees its own unfinished turn.
+  std::string unfinished;
+  if (shown.back()["role"] == "assistant" && !shown.back().contains("tool_calls")) {
+    unfinished = shown.back()["content"].get<std::string>();
+    shown.erase(shown.size() - 1);
+    if (shown.empty())
+      throw bad_request("messages", "'messages' holds nothing but the beginning of an answer.");
+  }
+
+  ChatInput input;
+  input.messages = dump(shown);
+  input.tools = template_tools(call, body);
+  input.variables = template_variables(call, body);
+  input.add_generation_prompt = body.boolean("add_generation_prompt").value_or(true) || !unfinished.empty();
+  return call.model->render_chat(input) + unfinished;
+}
+
+}  // namespace moraine::server
