@@ -17,7 +17,7 @@ namespace moraine {
 
 class Tokenizer;
 
-enum class KvType : uint8_t { kF16, kQ8_0 };
+enum class KvType : uint8_t { kF16, kQ8_0, kF32 };
 
 struct EngineOptions {
   std::string model_path;      // a GGUF file, or the first file of a split set

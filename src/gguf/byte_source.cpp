@@ -1,3 +1,4 @@
+// Plain open, pread and posix_fadvise; what the system refuses becomes an Error that names the path.
 #include "gguf/byte_source.h"
 
 #include <fcntl.h>

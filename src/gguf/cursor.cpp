@@ -1,3 +1,4 @@
+// Buffered reading with bounds; the wording of "truncated" and "not a valid GGUF file".
 #include "gguf/cursor.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// The names of ggml's element types, in the order of their ids.
 #include "gguf/ggml_types.h"
 
 #include <array>

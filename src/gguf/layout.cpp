@@ -1,3 +1,4 @@
+// The size of a tensor's data, with every product checked.
 #include "gguf/layout.h"
 
 #include <fmt/format.h>

@@ -9,7 +9,7 @@
 namespace moraine::gguf {
 
 inline constexpr uint64_t kMaxMetadataEntries = 1u << 16;  // real files: 20 to 80
-inline constexpr uint64_t kMaxTensors = 1u << 20;          // real files: up to some thousands
+inline constexpr uint64_t kMaxTensors = 1u << 17;          // real files: up to some thousands
 inline constexpr uint64_t kMaxKeyBytes = 65535;            // the GGUF specification's bound
 inline constexpr uint64_t kMaxTensorNameBytes = 1024;      // the specification says 64; some tools exceed it
 inline constexpr uint64_t kMaxStringBytes = 64u << 20;     // real files: chat templates of 20 KB

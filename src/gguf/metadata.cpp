@@ -1,3 +1,4 @@
+// Conversions between the stored types and those asked for, and the wording of their errors.
 #include "gguf/metadata.h"
 
 #include <fmt/format.h>

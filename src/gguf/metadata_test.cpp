@@ -1,3 +1,4 @@
+// The typed getters: conversions that hold, and the words of those that are refused.
 #include "gguf/metadata.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,9 @@
+// The grammar, all little-endian:
+//   file     = "GGUF" u32:version u64:n_tensors u64:n_entries entry* info* padding data
+//   entry    = string:key u32:type value;  string = u64:length bytes;  array = u32:type u64:length element*
+//   info     = string:name u32:n_dims u64:shape* u32:element_type u64:offset (from the start of data)
+// Each count and length is checked against the bytes that remain before anything is allocated for it.
+// Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 #include "gguf/parser.h"
 
 #include <fmt/format.h>
@@ -271,30 +277,26 @@ class Parser {
 
   // Makes the offsets absolute; checks that each tensor lies inside the file and that none overlap.
   void place_tensors(ParsedFile& file, const std::vector<uint64_t>& info_offsets) const {
-    const uint64_t size = in_.size_bytes();
-    std::vector<size_t> order(file.tensors.size());
-    uint64_t end_needed = 0;  // saturates: only for the message
-    for (size_t i = 0; i < order.size(); ++i) {
-      order[i] = i;
-      const TensorInfo& t = file.tensors[i];
-      const uint64_t begin =
-          t.offset > UINT64_MAX - file.data_offset ? UINT64_MAX : t.offset + file.data_offset;
-      const uint64_t end = t.size_bytes > UINT64_MAX - begin ? UINT64_MAX : begin + t.size_bytes;
-      end_needed = std::max(end_needed, end);
+    const auto saturating_add = [](uint64_t a, uint64_t b) {
+      return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+    };
+    uint64_t needed = 0;  // by all tensors; for the message
+    for (TensorInfo& t : file.tensors) {
+      t.offset = saturating_add(t.offset, file.data_offset);
+      needed = std::max(needed, saturating_add(t.offset, t.size_bytes));
     }
-    for (size_t i = 0; i < order.size(); ++i) {
-      TensorInfo& t = file.tensors[i];
-      const bool inside = file.data_offset <= size && t.offset <= size - file.data_offset &&
-                          t.size_bytes <= size - file.data_offset - t.offset;
-      if (!inside)
+    const uint64_t size = in_.size_bytes();
+    std::vector<size_t> order;
+    for (size_t i = 0; i < file.tensors.size(); ++i) {
+      const TensorInfo& t = file.tensors[i];
+      if (t.offset > size || t.size_bytes > size - t.offset)
         throw Error(
             ErrorCode::kCorruptFile,
             fmt::format("{} is truncated or damaged: the tensor '{}' (described at byte {}) has {} bytes of "
-                        "data at byte {} + {}, and all tensors need {} bytes, but the file has {}. Download "
-                        "or copy it again.",
-                        name_, escape_text(t.name), info_offsets[i], t.size_bytes, file.data_offset, t.offset,
-                        end_needed, size));
-      t.offset += file.data_offset;
+                        "data at byte {}, and all tensors need {} bytes, but the file has {}. Download or "
+                        "copy it again.",
+                        name_, escape_text(t.name), info_offsets[i], t.size_bytes, t.offset, needed, size));
+      order.push_back(i);
     }
     std::sort(order.begin(), order.end(),
               [&](size_t a, size_t b) { return file.tensors[a].offset < file.tensors[b].offset; });

@@ -1,3 +1,4 @@
+// Puts the shards of a set together into one File. One shard's bytes: parser.cpp; their names: split.cpp.
 #include "gguf/reader.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// What well-formed files give: the gguf package's file, handmade ones, large and sparse ones.
 #include "gguf/reader.h"
 
 #include <gtest/gtest.h>

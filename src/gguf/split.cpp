@@ -1,3 +1,4 @@
+// Names and keys of split sets, checked against each other.
 #include "gguf/split.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Sets of shards: whole, incomplete, renamed and contradicting each other.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

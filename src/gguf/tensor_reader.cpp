@@ -1,3 +1,4 @@
+// Ranges of tensors to ranges of files; the reads themselves are FileSource's.
 #include "gguf/tensor_reader.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Reading tensor data, and files that change meanwhile.
 #include "gguf/tensor_reader.h"
 
 #include <gtest/gtest.h>

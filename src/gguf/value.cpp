@@ -1,3 +1,4 @@
+// How values and text from files are shown.
 #include "gguf/value.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Types, display and escaping of values.
 #include "gguf/value.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Encodes the header, streams the tensors behind it. The grammar: parser.cpp.
 #include "gguf/writer.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// What is written reads back the same; and is, byte for byte, what the gguf package writes.
 #include "gguf/writer.h"
 
 #include <gtest/gtest.h>

@@ -84,14 +84,16 @@ Plan Builder::finish(ValueId output) {
   return std::move(plan_);
 }
 
-ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_outputs) {
+ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_outputs, std::span<const int> phases) {
   const size_t n = plan.values.size();
   std::vector<int> first(n, -1), last(n, -1);
-  for (size_t i = 0; i < plan.ops.size(); ++i)
+  for (size_t i = 0; i < plan.ops.size(); ++i) {
+    const int phase = phases.empty() ? static_cast<int>(i) : phases[i];
     for_each_value(plan.ops[i], [&](ValueId v, bool) {
-      if (first[v] < 0) first[v] = static_cast<int>(i);
-      last[v] = static_cast<int>(i);
+      if (first[v] < 0) first[v] = phase;
+      last[v] = phase;
     });
+  }
 
   // First fit in order of birth: with a few live values at a time this is as good as any packing.
   struct Live {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -191,6 +192,10 @@ struct ScratchLayout {
   std::vector<uint64_t> offsets;  // bytes, by ValueId, aligned to 64
   uint64_t size_bytes = 0;
 };
-ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_outputs);
+//
+// phases: a number for each op, ascending, where a backend runs several ops as one loop over rows:
+// ops of one phase count as simultaneous. Empty: each op is a phase.
+ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_outputs,
+                              std::span<const int> phases = {});
 
 }  // namespace moraine::plan

@@ -30,6 +30,10 @@ constexpr std::string_view kQwen2 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
     R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
+constexpr std::string_view kQwen35 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*)"
+    R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
 // A new family is one entry. Keep every pattern free of nested repetition: time must stay linear.
 constexpr PreTokenizerSpec kSpecs[] = {
     {.names = {"default", "gpt-2"}, .patterns = {kGpt2}},
@@ -39,6 +43,7 @@ constexpr PreTokenizerSpec kSpecs[] = {
      .ignore_merges = true,
      .add_bos = true},
     {.names = {"qwen2"}, .patterns = {kQwen2}, .nfc = true},
+    {.names = {"qwen35"}, .patterns = {kQwen35}, .nfc = true},
 };
 
 const PreTokenizerSpec& find_spec(std::string_view name) {

@@ -20,12 +20,12 @@ struct Header {
 bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept;  // ASCII letters alone
 
 struct Request {
-  std::string method;       // "GET", "POST", ...; HEAD arrives as "GET", its body is never sent
-  std::string path;         // percent-decoded, without the query
-  std::string query;        // raw, without '?'
+  std::string method;  // "GET", "POST", ...; HEAD arrives as "GET", its body is never sent
+  std::string path;    // percent-decoded, without the query
+  std::string query;   // raw, without '?'
   std::vector<Header> headers;
   std::string body;
-  std::string remote;       // "127.0.0.1:51234"
+  std::string remote;                                    // "127.0.0.1:51234"
   std::string_view header(std::string_view name) const;  // case-insensitive; "" where absent
 };
 

@@ -43,7 +43,7 @@ using MatmulFn = void (*)(const MatmulArgs&) noexcept;
 // x[k] -> q, d, sums; width divides k. Each block: d = max|x| / 127, q = rne(x * (127 / max|x|)).
 using QuantizeFn = void (*)(const float* x, int32_t k, int8_t* q, float* d, int16_t* sums) noexcept;
 
-enum KvFormat : int { kKvF16 = 0, kKvQ8_0 = 1 };
+enum KvFormat : int { kKvF16 = 0, kKvQ8_0 = 1, kKvF32 = 2, kNumKvFormats = 3 };
 
 // Attention of n_q query vectors over keys [begin, end) of one KV head, all within one partition and
 // starting at a multiple of kKvBlock. Query i sees keys [lo[i], hi[i]) of them. State (m, l, o) of
@@ -84,9 +84,11 @@ struct Kernels {
   void (*gelu_tanh_mul)(float* gate, const float* up, int32_t n) noexcept;
   // Rotates n_pairs pairs; kind 0: (i, i + n_pairs), 1: (2i, 2i + 1).
   void (*rope)(float* x, const float* cos, const float* sin, int32_t n_pairs, int kind) noexcept;
-  StoreFn store_k[2];          // by KvFormat
-  StoreFn store_v[2];
-  AttendFn attend[2][2];       // by K's KvFormat, V's KvFormat
+  // By KvFormat. An instruction set may leave f32 null, which is there to measure what f16 costs:
+  // the scalar kernel stands in, with the same bits.
+  StoreFn store_k[kNumKvFormats];
+  StoreFn store_v[kNumKvFormats];
+  AttendFn attend[kNumKvFormats][kNumKvFormats];  // by K's, V's
 };
 
 // One for each instruction set this build holds.

@@ -1,7 +1,8 @@
 // Attention over paged KV, one value at a time: the specification of every attend kernel.
 //
 // Page layouts of one head (256 slots): K f16 [32 groups][head_dim][8 keys]; K q8_0 [32][head_dim/32]
-// {f16 d[8]; int8 q[32][8]}; V f16 [256][head_dim]; V q8_0 [256][head_dim/32]{f16 d; int8 q[32]}.
+// {f16 d[8]; int8 q[32][8]}; V f16 [256][head_dim]; V q8_0 [256][head_dim/32]{f16 d; int8 q[32]};
+// f32 as f16 with four bytes.
 #include "backend/cpu/kernels/scalar/kernels.h"
 #include "backend/cpu/kernels/scalar/math.h"
 
@@ -29,6 +30,28 @@ struct VF16 {
     for (int32_t i = 0; i < hd; ++i) put_half(page + (slot * hd + i) * 2, x[i]);
   }
   static float get(const uint8_t* page, int32_t hd, int slot, int i) { return load_half(page + (slot * hd + i) * 2); }
+};
+
+struct KF32 {
+  static void store(const float* x, int32_t hd, int32_t slot, uint8_t* page) noexcept {
+    for (int32_t i = 0; i < hd; ++i) memcpy(page + ((slot / 8 * hd + i) * 8 + slot % 8) * 4, x + i, 4);
+  }
+  static float get(const uint8_t* page, int32_t hd, int slot, int i) {
+    float f;
+    memcpy(&f, page + ((slot / 8 * hd + i) * 8 + slot % 8) * 4, 4);
+    return f;
+  }
+};
+
+struct VF32 {
+  static void store(const float* x, int32_t hd, int32_t slot, uint8_t* page) noexcept {
+    memcpy(page + int64_t{slot} * hd * 4, x, hd * 4);
+  }
+  static float get(const uint8_t* page, int32_t hd, int slot, int i) {
+    float f;
+    memcpy(&f, page + (int64_t{slot} * hd + i) * 4, 4);
+    return f;
+  }
 };
 
 // 32 values to q8_0: the file format's arithmetic (d = max/127 stored as f16, q = rne(x * 127/max)).
@@ -121,15 +144,27 @@ void attend(const AttendArgs& a) noexcept {
 
 }  // namespace
 
+namespace {
+
+template <class K>
+void attend_row(AttendFn* by_v) {
+  by_v[kKvF16] = attend<K, VF16>;
+  by_v[kKvQ8_0] = attend<K, VQ8_0>;
+  by_v[kKvF32] = attend<K, VF32>;
+}
+
+}  // namespace
+
 void scalar_attention_table(Kernels* k) {
   k->store_k[kKvF16] = KF16::store;
   k->store_k[kKvQ8_0] = KQ8_0::store;
+  k->store_k[kKvF32] = KF32::store;
   k->store_v[kKvF16] = VF16::store;
   k->store_v[kKvQ8_0] = VQ8_0::store;
-  k->attend[kKvF16][kKvF16] = attend<KF16, VF16>;
-  k->attend[kKvF16][kKvQ8_0] = attend<KF16, VQ8_0>;
-  k->attend[kKvQ8_0][kKvF16] = attend<KQ8_0, VF16>;
-  k->attend[kKvQ8_0][kKvQ8_0] = attend<KQ8_0, VQ8_0>;
+  k->store_v[kKvF32] = VF32::store;
+  attend_row<KF16>(k->attend[kKvF16]);
+  attend_row<KQ8_0>(k->attend[kKvQ8_0]);
+  attend_row<KF32>(k->attend[kKvF32]);
 }
 
 }  // namespace moraine::cpu

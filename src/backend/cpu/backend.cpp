@@ -1,0 +1,182 @@
+#include "backend/cpu/backend.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "backend/cpu/executable.h"
+#include "base/check.h"
+#include "base/cpu_features.h"
+#include "quant/format.h"
+
+namespace moraine::cpu {
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> isas;
+#if defined(MORAINE_AVX2)
+  if (detect_cpu().avx2) isas.push_back("avx2");
+#endif
+  isas.push_back("scalar");
+  return isas;
+}
+
+const Kernels& select_kernels(const std::string& isa) {
+  const std::vector<std::string> have = available_isas();
+  const std::string& want = isa.empty() ? have.front() : isa;
+  for (const std::string& name : have) {
+    if (name != want) continue;
+#if defined(MORAINE_AVX2)
+    if (name == "avx2") return avx2_kernels();
+#endif
+    return scalar_kernels();
+  }
+  throw Error(ErrorCode::kUnsupported, fmt::format("The instruction set \"{}\" is not available here. This CPU and build run: {}.",
+                                                   isa, fmt::join(have, ", ")));
+}
+
+Mapping::Mapping(uint64_t bytes) : size_((bytes + 4095) / 4096 * 4096) {
+  if (size_ == 0) size_ = 4096;
+  void* p = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED)
+    throw Error(ErrorCode::kOutOfMemory, fmt::format("The system refused {:.1f} MB of memory: {}. Close other programs, or "
+                                                     "choose a smaller model or context (-c).",
+                                                     size_ / 1e6, std::strerror(errno)));
+  if (size_ >= (2u << 20)) madvise(p, size_, MADV_HUGEPAGE);
+  data_ = static_cast<uint8_t*>(p);
+}
+
+Mapping::~Mapping() { munmap(data_, size_); }
+
+namespace {
+
+uint64_t align64(uint64_t n) { return (n + 63) / 64 * 64; }
+
+}  // namespace
+
+CpuBackend::CpuBackend(const Options& o)
+    : kernels_(select_kernels(o.isa)), pool_(o.n_threads > 0 ? o.n_threads : usable_cores()) {
+  const Kernels& scalar = scalar_kernels();
+  for (int k = 0; k < kNumKvFormats; ++k) {
+    if (!kernels_.store_k[k]) kernels_.store_k[k] = scalar.store_k[k];
+    if (!kernels_.store_v[k]) kernels_.store_v[k] = scalar.store_v[k];
+    for (int v = 0; v < kNumKvFormats; ++v)
+      if (!kernels_.attend[k][v]) kernels_.attend[k][v] = scalar.attend[k][v];
+  }
+}
+
+CpuBackend::~CpuBackend() = default;
+
+std::string CpuBackend::describe() const {
+  return fmt::format("CPU ({}), {} thread{}", kernels_.isa, pool_.size(), pool_.size() == 1 ? "" : "s");
+}
+
+uint64_t CpuBackend::weight_bytes_needed(const plan::Weight& w) {
+  if (w.role == plan::WeightRole::kVector) return align64(4ull * w.cols);
+  return align64(dtype_bytes(w.dtype, w.cols) * 8 * ((w.rows + 7) / 8));
+}
+
+void CpuBackend::declare_weights(std::vector<plan::Weight> decls) {
+  MORAINE_CHECK(weights_.empty());
+  uint64_t total = 0;
+  for (const auto& d : decls) {
+    if (d.role == plan::WeightRole::kMatrix && (!find_layout(d.dtype) || !kernels_.matmul[static_cast<int>(d.dtype)]))
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("Tensor {} is stored as {}, a format the CPU backend does not run yet.", d.name, info(d.dtype).name));
+    total += weight_bytes_needed(d);
+  }
+  weight_memory_ = std::make_unique<Mapping>(total);
+  uint8_t* p = weight_memory_->data();
+  for (auto& d : decls) {
+    CpuWeight w;
+    w.data = p;
+    if (d.role == plan::WeightRole::kMatrix) {
+      w.layout = find_layout(d.dtype);
+      w.group_bytes = static_cast<int64_t>(dtype_bytes(d.dtype, d.cols)) * 8;
+      w.n_groups = (d.rows + 7) / 8;
+    }
+    p += weight_bytes_needed(d);
+    w.decl = std::move(d);
+    weights_.push_back(std::move(w));
+  }
+}
+
+void CpuBackend::write_weight(plan::WeightId id, int32_t first_row, int32_t n_rows, const uint8_t* data) {
+  CpuWeight& w = weights_[id];
+  if (w.decl.role == plan::WeightRole::kVector) {
+    quant::find(w.decl.dtype)->unpack_blocks(data, w.decl.cols, reinterpret_cast<float*>(w.data));
+    return;
+  }
+  MORAINE_CHECK(first_row % kGroupRows == 0 && first_row + n_rows <= w.decl.rows);
+  const int64_t row_bytes = w.row_bytes();
+  const int64_t n_blocks = w.decl.cols / info(w.decl.dtype).block_len;
+  pool_.run((n_rows + kGroupRows - 1) / kGroupRows, [&](int g, int) {
+    const uint8_t* rows[kGroupRows];
+    for (int r = 0; r < kGroupRows; ++r) {
+      const int32_t row = g * kGroupRows + r;
+      rows[r] = row < n_rows ? data + row * row_bytes : nullptr;
+    }
+    w.layout->interleave(rows, n_blocks, w.data + (first_row / kGroupRows + g) * w.group_bytes);
+  });
+}
+
+namespace {
+
+uint64_t kv_head_bytes(KvType t, int32_t head_dim) {
+  const uint64_t n = uint64_t{plan::kPageTokens} * head_dim;
+  return t == KvType::kF16 ? 2 * n : t == KvType::kQ8_0 ? n / 32 * 34 : 4 * n;
+}
+
+}  // namespace
+
+uint64_t CpuBackend::page_bytes_needed(const plan::KvShape& shape, KvType k, KvType v) {
+  uint64_t n = 0;
+  for (const auto& l : shape.layers) n += l.n_kv_heads * (kv_head_bytes(k, l.head_dim) + kv_head_bytes(v, l.head_dim));
+  return n;
+}
+
+void CpuBackend::set_kv(const plan::KvShape& shape, KvType k, KvType v) {
+  kv_k_ = k, kv_v_ = v;
+  kv_layers_.clear();
+  uint64_t at = 0;
+  for (const auto& l : shape.layers) {
+    if (l.head_dim % 32 != 0 && (k == KvType::kQ8_0 || v == KvType::kQ8_0))
+      throw Error(ErrorCode::kUnsupported,
+                  fmt::format("A q8_0 cache needs heads of a multiple of 32 values; this model's have {}. Use -ctk f16 -ctv f16.",
+                              l.head_dim));
+    KvLayer kl;
+    kl.k_head = kv_head_bytes(k, l.head_dim);
+    kl.v_head = kv_head_bytes(v, l.head_dim);
+    kl.k = at;
+    kl.v = at + l.n_kv_heads * kl.k_head;
+    at = kl.v + l.n_kv_heads * kl.v_head;
+    kv_layers_.push_back(kl);
+  }
+  page_bytes_ = at;
+}
+
+plan::PageId CpuBackend::allocate_page() {
+  auto memory = std::make_unique<Mapping>(page_bytes_);
+  plan::PageId id;
+  if (free_ids_.empty()) {
+    id = static_cast<plan::PageId>(pages_.size());
+    pages_.push_back(std::move(memory));
+  } else {
+    id = free_ids_.back();
+    free_ids_.pop_back();
+    pages_[id] = std::move(memory);
+  }
+  return id;
+}
+
+void CpuBackend::free_page(plan::PageId page) noexcept {
+  pages_[page].reset();
+  free_ids_.push_back(page);
+}
+
+std::unique_ptr<plan::Executable> CpuBackend::prepare(const plan::Plan& plan, const plan::StepLimits& limits) {
+  return std::make_unique<CpuExecutable>(*this, plan, limits);
+}
+
+}  // namespace moraine::cpu

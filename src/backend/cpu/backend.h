@@ -1,0 +1,100 @@
+// The CPU backend: weights in one re-laid mapping, KV pages, and plans run as stages on a thread pool.
+// Owns memory and dispatch; how a plan becomes stages is executable.h, tiling is driver_*.cpp,
+// intrinsics are kernels/ alone.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/cpu/kernels/kernels.h"
+#include "backend/cpu/layout.h"
+#include "base/thread_pool.h"
+#include "plan/backend.h"
+
+namespace moraine::cpu {
+
+// The best kernels this CPU runs, or those of `isa` ("scalar", "avx2"). Throws Error{kUnsupported}
+// for one that this build or CPU lacks, naming those it has.
+const Kernels& select_kernels(const std::string& isa);
+std::vector<std::string> available_isas();
+
+// Anonymous memory in huge pages where the system gives them; zeroed; untouched pages cost nothing.
+class Mapping {
+ public:
+  explicit Mapping(uint64_t bytes);  // throws Error{kOutOfMemory}
+  ~Mapping();
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  uint8_t* data() const { return data_; }
+  uint64_t size() const { return size_; }
+
+ private:
+  uint8_t* data_ = nullptr;
+  uint64_t size_ = 0;
+};
+
+// A weight as it lies in memory. Matrices: groups of eight interleaved rows. Vectors: float32.
+struct CpuWeight {
+  plan::Weight decl;
+  const Layout* layout = nullptr;  // null for vectors
+  uint8_t* data = nullptr;
+  int64_t group_bytes = 0;
+  int32_t n_groups = 0;
+
+  const float* vector() const { return reinterpret_cast<const float*>(data); }
+  int64_t row_bytes() const { return static_cast<int64_t>(dtype_bytes(decl.dtype, decl.cols)); }
+};
+
+class CpuBackend final : public plan::Backend {
+ public:
+  struct Options {
+    int32_t n_threads = 0;  // 0: usable_cores()
+    std::string isa;        // "": the best
+  };
+  explicit CpuBackend(const Options& options);
+  ~CpuBackend() override;
+
+  std::string describe() const override;
+  void declare_weights(std::vector<plan::Weight> weights) override;
+  void write_weight(plan::WeightId id, int32_t first_row, int32_t n_rows, const uint8_t* data) override;
+  uint64_t weight_bytes() const override { return weight_memory_ ? weight_memory_->size() : 0; }
+  static uint64_t weight_bytes_needed(const plan::Weight& w);
+
+  void set_kv(const plan::KvShape& shape, KvType k, KvType v) override;
+  uint64_t page_bytes() const override { return page_bytes_; }
+  static uint64_t page_bytes_needed(const plan::KvShape& shape, KvType k, KvType v);
+  plan::PageId allocate_page() override;
+  void free_page(plan::PageId page) noexcept override;
+
+  std::unique_ptr<plan::Executable> prepare(const plan::Plan& plan, const plan::StepLimits& limits) override;
+
+  // For the executable and its drivers.
+  const Kernels& kernels() const { return kernels_; }
+  ThreadPool& pool() { return pool_; }
+  const CpuWeight& weight(plan::WeightId id) const { return weights_[id]; }
+  uint8_t* page(plan::PageId id) const { return pages_[id]->data(); }
+  KvType kv_type_k() const { return kv_k_; }
+  KvType kv_type_v() const { return kv_v_; }
+  // Bytes from a page's start to K or V of (layer, head).
+  uint64_t k_offset(int32_t layer, int32_t head) const { return kv_layers_[layer].k + head * kv_layers_[layer].k_head; }
+  uint64_t v_offset(int32_t layer, int32_t head) const { return kv_layers_[layer].v + head * kv_layers_[layer].v_head; }
+
+ private:
+  struct KvLayer {
+    uint64_t k, v;            // offsets in a page
+    uint64_t k_head, v_head;  // bytes of one head
+  };
+
+  Kernels kernels_;
+  ThreadPool pool_;
+  std::vector<CpuWeight> weights_;
+  std::unique_ptr<Mapping> weight_memory_;
+  std::vector<KvLayer> kv_layers_;
+  KvType kv_k_ = KvType::kF16, kv_v_ = KvType::kF16;
+  uint64_t page_bytes_ = 0;
+  std::vector<std::unique_ptr<Mapping>> pages_;  // by PageId; null where free
+  std::vector<plan::PageId> free_ids_;
+};
+
+}  // namespace moraine::cpu

@@ -1,0 +1,219 @@
+#include "backend/cpu/executable.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "backend/cpu/stages.h"
+#include "base/check.h"
+
+namespace moraine::cpu {
+
+using plan::ValueId;
+
+CpuExecutable::CpuExecutable(CpuBackend& backend, const plan::Plan& plan, const plan::StepLimits& limits)
+    : backend_(backend), plan_(plan), limits_(limits) {
+  compile();
+  scratch_ = std::make_unique<Mapping>(layout_.size_bytes);
+  pair_scratch_.reset(pair_floats_ ? new float[pair_floats_] : nullptr);
+  thread_scratch_.reset(new float[thread_scratch_floats_ * backend_.pool().size()]);
+}
+
+CpuExecutable::~CpuExecutable() = default;
+
+uint64_t CpuExecutable::scratch_bytes() const {
+  uint64_t n = scratch_->size() + (quant_memory_ ? quant_memory_->size() : 0);
+  return n + 4 * (pair_floats_ + thread_scratch_floats_ * backend_.pool().size());
+}
+
+Rows CpuExecutable::rows(ValueId v, const StepContext& ctx) const {
+  if (v == plan_.output) return {ctx.logits, ctx.logits_stride};
+  return {reinterpret_cast<float*>(scratch_->data() + layout_.offsets[v]), plan::row_stride(plan_.values[v].width)};
+}
+
+int CpuExecutable::rope_index(const plan::RopeParams& p) {
+  for (size_t i = 0; i < ropes_.size(); ++i) {
+    const plan::RopeParams& o = ropes_[i].params;
+    if (o.n_rot == p.n_rot && o.freq_base == p.freq_base && o.freq_scale == p.freq_scale && o.freq_factors == p.freq_factors)
+      return static_cast<int>(i);  // the kind only says which values pair up
+  }
+  RopeTable t;
+  t.params = p;
+  const int32_t n = p.n_rot / 2;
+  const float* factors = p.freq_factors == plan::kNoWeight ? nullptr : backend_.weight(p.freq_factors).vector();
+  for (int32_t i = 0; i < n; ++i) {
+    const double f = std::pow(static_cast<double>(p.freq_base), -2.0 * i / p.n_rot) / (factors ? factors[i] : 1.0f);
+    t.inv_freq.push_back(static_cast<float>(f) * p.freq_scale);
+  }
+  t.cos.resize(static_cast<size_t>(limits_.max_rows) * n);
+  t.sin.resize(static_cast<size_t>(limits_.max_rows) * n);
+  ropes_.push_back(std::move(t));
+  return static_cast<int>(ropes_.size()) - 1;
+}
+
+// The published models compute angles in float32; so do we. Cos and sin in double are rounded once.
+void CpuExecutable::fill_ropes(const StepContext& ctx) noexcept {
+  for (RopeTable& t : ropes_) {
+    const size_t n = t.inv_freq.size();
+    backend_.pool().run((ctx.n_rows + 15) / 16, [&](int task, int) {
+      for (int32_t r = task * 16; r < std::min(ctx.n_rows, task * 16 + 16); ++r)
+        for (size_t i = 0; i < n; ++i) {
+          const double angle = static_cast<float>(ctx.step->positions[r]) * t.inv_freq[i];
+          t.cos[r * n + i] = static_cast<float>(std::cos(angle));
+          t.sin[r * n + i] = static_cast<float>(std::sin(angle));
+        }
+    });
+  }
+}
+
+namespace {
+
+// Compiles ops in order, keeping one open row stage and one open product stage to append to.
+class StageBuilder {
+ public:
+  StageBuilder(std::vector<std::unique_ptr<Stage>>& stages, const plan::Plan& plan) : stages_(stages), plan_(plan) {}
+
+  // A row-wise op may join the last stage only if that stage walks the same rows.
+  void row_op(plan::Extent extent, RowOp op) {
+    products_ = nullptr;
+    if (!rows_ || rows_->extent() != extent) {
+      auto stage = std::make_unique<RowStage>(extent);
+      rows_ = stage.get();
+      stages_.push_back(std::move(stage));
+    }
+    rows_->append(std::move(op));
+  }
+
+  MatmulStage& products(ValueId in, const QuantBuffer* quant) {
+    const int32_t width = quant ? quant->width : 0;
+    if (!products_ || in != products_in_ || width != products_width_) {
+      auto stage = std::make_unique<MatmulStage>(plan_.values[in].extent, in, quant);
+      products_ = stage.get();
+      products_in_ = in;
+      products_width_ = width;
+      stages_.push_back(std::move(stage));
+    }
+    rows_ = nullptr;
+    return *products_;
+  }
+
+  void other(std::unique_ptr<Stage> stage) {
+    rows_ = nullptr;
+    products_ = nullptr;
+    stages_.push_back(std::move(stage));
+  }
+
+ private:
+  std::vector<std::unique_ptr<Stage>>& stages_;
+  const plan::Plan& plan_;
+  RowStage* rows_ = nullptr;
+  MatmulStage* products_ = nullptr;
+  ValueId products_in_ = -1;
+  int32_t products_width_ = 0;
+};
+
+}  // namespace
+
+void CpuExecutable::compile() {
+  StageBuilder out(stages_, plan_);
+
+  // One buffer for each block width, as large as the widest activation needs; a value stays quantised
+  // until it is written again or another takes the buffer.
+  auto width_of = [&](plan::WeightId w) { return static_cast<int32_t>(backend_.weight(w).layout->scale_width); };
+  int64_t widest[2] = {};  // widths 32, 256: floats of the largest [rows, k]
+  auto slot_of = [](int32_t width) { return width == 32 ? 0 : 1; };
+  auto max_rows_of = [&](ValueId v) {
+    return plan_.values[v].extent == plan::Extent::kRows ? limits_.max_rows : limits_.max_outputs;
+  };
+  auto note = [&](ValueId in, plan::WeightId w) {
+    if (const int32_t width = width_of(w))
+      widest[slot_of(width)] = std::max(widest[slot_of(width)], int64_t{max_rows_of(in)} * plan_.values[in].width);
+  };
+  for (const plan::Op& op : plan_.ops) {
+    if (auto* m = std::get_if<plan::Matmul>(&op)) note(m->in, m->weight);
+    if (auto* f = std::get_if<plan::GatedFfn>(&op)) {
+      note(f->in, f->gate);
+      MORAINE_CHECK(width_of(f->gate) == width_of(f->up));
+      pair_floats_ = std::max(pair_floats_, uint64_t(max_rows_of(f->out)) * plan::row_stride(plan_.values[f->out].width));
+    }
+    if (auto* e = std::get_if<plan::Embed>(&op))
+      thread_scratch_floats_ = std::max<int64_t>(thread_scratch_floats_, plan_.values[e->out].width + 64);
+    if (auto* a = std::get_if<plan::Attention>(&op))
+      thread_scratch_floats_ = std::max(thread_scratch_floats_, AttentionStage::thread_floats(*a));
+  }
+  thread_scratch_floats_ = (thread_scratch_floats_ + 15) / 16 * 16;
+  QuantBuffer buffers[2];
+  {
+    auto bytes = [](int64_t n, int width) { return (n + 63) / 64 * 64 + (4 * n / width + 63) / 64 * 64 + (2 * n / 16 + 63) / 64 * 64; };
+    quant_memory_ = std::make_unique<Mapping>(bytes(widest[0], 32) + bytes(widest[1], 256));
+    uint8_t* p = quant_memory_->data();
+    for (int s = 0; s < 2; ++s) {
+      buffers[s].width = s == 0 ? 32 : 256;
+      buffers[s].q = reinterpret_cast<int8_t*>(p);
+      p += (widest[s] + 63) / 64 * 64;
+      buffers[s].d = reinterpret_cast<float*>(p);
+      p += (4 * widest[s] / buffers[s].width + 63) / 64 * 64;
+      buffers[s].sums = reinterpret_cast<int16_t*>(p);
+      p += (2 * widest[s] / 16 + 63) / 64 * 64;
+    }
+  }
+
+  ValueId quantised[2] = {-1, -1};  // what each buffer holds
+  auto quant_for = [&](ValueId in, plan::WeightId w) -> const QuantBuffer* {
+    const int32_t width = width_of(w);
+    if (width == 0) return nullptr;
+    QuantBuffer& b = buffers[slot_of(width)];
+    b.k = plan_.values[in].width;
+    if (quantised[slot_of(width)] != in) {
+      out.row_op(plan_.values[in].extent, RowQuantize{in, b});
+      quantised[slot_of(width)] = in;
+    }
+    return &b;
+  };
+
+  std::vector<int> phases;  // the stage of each op: rows of one stage run side by side
+  for (const plan::Op& op : plan_.ops) {
+    plan::for_each_value(op, [&](ValueId v, bool written) {
+      for (ValueId& q : quantised)
+        if (written && q == v) q = -1;
+    });
+    std::visit(
+        [&](const auto& o) {
+          using T = std::decay_t<decltype(o)>;
+          if constexpr (std::is_same_v<T, plan::Matmul>) {
+            out.products(o.in, quant_for(o.in, o.weight)).append(o);
+          } else if constexpr (std::is_same_v<T, plan::GatedFfn>) {
+            out.products(o.in, quant_for(o.in, o.gate)).append(o);
+          } else if constexpr (std::is_same_v<T, plan::Attention>) {
+            out.row_op(plan::Extent::kRows, RowStoreKv{o});
+            out.other(std::make_unique<AttentionStage>(o, *this));
+          } else if constexpr (std::is_same_v<T, plan::Rope>) {
+            out.row_op(plan::Extent::kRows, RowRope{o, rope_index(o.params)});
+          } else if constexpr (std::is_same_v<T, plan::Add>) {
+            out.row_op(plan_.values[o.in].extent, o);
+          } else {
+            out.row_op(plan_.values[o.out].extent, o);
+          }
+        },
+        op);
+    phases.push_back(static_cast<int>(stages_.size()) - 1);
+  }
+  layout_ = lay_out_scratch(plan_, limits_.max_rows, limits_.max_outputs, phases);
+}
+
+plan::Status CpuExecutable::submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept {
+  MORAINE_CHECK(static_cast<int32_t>(step.tokens.size()) <= limits_.max_rows);
+  MORAINE_CHECK(static_cast<int32_t>(step.output_rows.size()) <= limits_.max_outputs);
+  StepContext ctx;
+  ctx.step = &step;
+  ctx.n_rows = static_cast<int32_t>(step.tokens.size());
+  ctx.n_outputs = static_cast<int32_t>(step.output_rows.size());
+  ctx.logits = logits;
+  ctx.logits_stride = logits_stride;
+  fill_ropes(ctx);
+  for (auto& stage : stages_) stage->run(*this, ctx);
+  return plan::Status::kOk;
+}
+
+}  // namespace moraine::cpu

@@ -1,0 +1,93 @@
+// A plan made ready for the CPU: ops gathered into stages, each one parallel loop with a barrier after
+// it. Consecutive row-wise ops (norms, rope, adds, quantising) form one stage that walks rows;
+// products that read the same activations form one stage over groups of weight rows.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backend/cpu/backend.h"
+
+namespace moraine::cpu {
+
+// What a stage needs to know of the running step.
+struct StepContext {
+  const plan::Step* step = nullptr;
+  int32_t n_rows = 0;
+  int32_t n_outputs = 0;
+  float* logits = nullptr;
+  int64_t logits_stride = 0;
+
+  int32_t extent(plan::Extent e) const { return e == plan::Extent::kRows ? n_rows : n_outputs; }
+};
+
+// A value's place in this step: row r begins at data + r * stride.
+struct Rows {
+  float* data = nullptr;
+  int64_t stride = 0;
+  float* row(int64_t r) const { return data + r * stride; }
+};
+
+// Activations quantised for one input value and block width; refilled by each stage that quantises.
+struct QuantBuffer {
+  int8_t* q = nullptr;
+  float* d = nullptr;
+  int16_t* sums = nullptr;
+  int32_t k = 0;
+  int32_t width = 0;
+  QuantRows rows() const { return {q, d, sums, k, k / width, k / 16}; }
+  QuantRows from_row(int64_t r) const { return {q + r * k, d + r * (k / width), sums + r * (k / 16), k, k / width, k / 16}; }
+};
+
+class CpuExecutable;
+
+class Stage {
+ public:
+  virtual ~Stage() = default;
+  virtual void run(CpuExecutable& exe, const StepContext& ctx) noexcept = 0;
+};
+
+// Cos and sin of every row's position for one set of rope parameters, refilled each step.
+struct RopeTable {
+  plan::RopeParams params;
+  std::vector<float> inv_freq;  // [n_rot/2]
+  std::vector<float> cos, sin;  // [max_rows][n_rot/2]
+};
+
+class CpuExecutable final : public plan::Executable {
+ public:
+  CpuExecutable(CpuBackend& backend, const plan::Plan& plan, const plan::StepLimits& limits);
+  ~CpuExecutable() override;
+
+  uint64_t scratch_bytes() const override;
+  plan::Status submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept override;
+
+  CpuBackend& backend() { return backend_; }
+  const plan::StepLimits& limits() const { return limits_; }
+  Rows rows(plan::ValueId v, const StepContext& ctx) const;
+  const plan::Value& value(plan::ValueId v) const { return plan_.values[v]; }
+  const RopeTable& rope_table(int i) const { return ropes_[i]; }
+  float* thread_scratch(int thread) const { return thread_scratch_.get() + thread * thread_scratch_floats_; }
+  float* pair_scratch() const { return pair_scratch_.get(); }  // the second product of a gated_ffn
+
+ private:
+  void compile();
+  int rope_index(const plan::RopeParams& p);
+  void fill_ropes(const StepContext& ctx) noexcept;
+
+  CpuBackend& backend_;
+  const plan::Plan& plan_;
+  plan::StepLimits limits_;
+  plan::ScratchLayout layout_;
+  std::unique_ptr<Mapping> scratch_;
+  std::unique_ptr<Mapping> quant_memory_;
+  std::unique_ptr<float[]> pair_scratch_;
+  uint64_t pair_floats_ = 0;
+  std::unique_ptr<float[]> thread_scratch_;
+  int64_t thread_scratch_floats_ = 0;
+  std::vector<RopeTable> ropes_;
+  std::vector<std::unique_ptr<Stage>> stages_;
+};
+
+
+}  // namespace moraine::cpu

@@ -1,0 +1,37 @@
+// The AVX2 kernels, by name, for table.cpp. Each is defined in the file of its family:
+// matmul_block32.cpp, matmul_k.cpp, matmul_float.cpp, rows.cpp, attention.cpp.
+#pragma once
+
+#include "backend/cpu/kernels/kernels.h"
+
+namespace moraine::cpu::avx2 {
+
+void matmul_f32(const MatmulArgs& a) noexcept;
+void matmul_f16(const MatmulArgs& a) noexcept;
+void matmul_bf16(const MatmulArgs& a) noexcept;
+void matmul_q4_0(const MatmulArgs& a) noexcept;
+void matmul_q4_1(const MatmulArgs& a) noexcept;
+void matmul_q5_0(const MatmulArgs& a) noexcept;
+void matmul_q8_0(const MatmulArgs& a) noexcept;
+void matmul_q4_k(const MatmulArgs& a) noexcept;
+void matmul_q5_k(const MatmulArgs& a) noexcept;
+void matmul_q6_k(const MatmulArgs& a) noexcept;
+
+void quantize32(const float* x, int32_t k, int8_t* q, float* d, int16_t* sums) noexcept;
+void quantize256(const float* x, int32_t k, int8_t* q, float* d, int16_t* sums) noexcept;
+void rms_norm(const float* x, const float* w, int32_t n, float eps, float* y) noexcept;
+void add(float* y, const float* x, int32_t n) noexcept;
+void silu_mul(float* gate, const float* up, int32_t n) noexcept;
+void gelu_tanh_mul(float* gate, const float* up, int32_t n) noexcept;
+void rope(float* x, const float* cos, const float* sin, int32_t n_pairs, int kind) noexcept;
+
+void store_k_f16(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
+void store_v_f16(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
+void store_k_q8_0(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
+void store_v_q8_0(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
+void attend_f16_f16(const AttendArgs& a) noexcept;
+void attend_f16_q8_0(const AttendArgs& a) noexcept;
+void attend_q8_0_f16(const AttendArgs& a) noexcept;
+void attend_q8_0_q8_0(const AttendArgs& a) noexcept;
+
+}  // namespace moraine::cpu::avx2

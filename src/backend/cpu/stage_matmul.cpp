@@ -1,0 +1,92 @@
+// Products: weight groups times activation rows, tiled so that a slice of activations stays in the
+// second-level cache while weights stream through. Every output is computed whole by one kernel call:
+// K is never split.
+#include <algorithm>
+
+#include "backend/cpu/stages.h"
+
+namespace moraine::cpu {
+namespace {
+
+constexpr int32_t kRowTile = 128;                // activation rows of one tile
+constexpr int64_t kMinTaskBytes = 16 << 10;      // of weights: smaller tasks cost more to claim than to run
+
+}  // namespace
+
+void MatmulStage::run_tile(CpuExecutable& exe, const StepContext& ctx, const Part& part, int32_t g0, int32_t g1,
+                           int32_t r0, int32_t r1, int) noexcept {
+  const CpuBackend& be = exe.backend();
+  const Kernels& k = be.kernels();
+  const CpuWeight& w = be.weight(part.weight);
+  const Rows out = exe.rows(part.out, ctx);
+
+  MatmulArgs a = {};
+  a.w = w.data + g0 * w.group_bytes;
+  a.group_bytes = w.group_bytes;
+  a.n_groups = g1 - g0;
+  a.k = w.decl.cols;
+  a.n_rows = r1 - r0;
+  if (quant_.width) {
+    a.x = quant_.from_row(r0);
+  } else {
+    const Rows in = exe.rows(in_, ctx);
+    a.xf = in.row(r0);
+    a.xf_stride = in.stride;
+  }
+  a.y = out.row(r0) + g0 * kGroupRows;
+  a.y_stride = out.stride;
+  k.matmul[static_cast<int>(w.decl.dtype)](a);
+
+  const int32_t c0 = g0 * kGroupRows;
+  const int32_t n = std::min(g1 * kGroupRows, w.decl.rows) - c0;
+  if (part.bias != plan::kNoWeight)
+    for (int32_t r = r0; r < r1; ++r) k.add(out.row(r) + c0, be.weight(part.bias).vector() + c0, n);
+  if (part.up != plan::kNoWeight) {
+    const CpuWeight& up = be.weight(part.up);
+    const int64_t stride = out.stride;
+    a.w = up.data + g0 * up.group_bytes;
+    a.group_bytes = up.group_bytes;
+    a.y = exe.pair_scratch() + r0 * stride + c0;
+    k.matmul[static_cast<int>(up.decl.dtype)](a);
+    const auto combine = part.act == plan::Activation::kSilu ? k.silu_mul : k.gelu_tanh_mul;
+    for (int32_t r = r0; r < r1; ++r) combine(out.row(r) + c0, exe.pair_scratch() + r * stride + c0, n);
+  }
+}
+
+void MatmulStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
+  const int32_t n_rows = ctx.extent(extent_);
+  if (n_rows == 0) return;
+  ThreadPool& pool = exe.backend().pool();
+  int64_t total_groups = 0;
+  int64_t group_bytes = 1;
+  for (const Part& p : parts_) {
+    total_groups += exe.backend().weight(p.weight).n_groups;
+    group_bytes = std::max(group_bytes, exe.backend().weight(p.weight).group_bytes);
+  }
+  const int32_t row_tiles = (n_rows + kRowTile - 1) / kRowTile;
+  // Eight tasks a thread even out a busy core; below kMinTaskBytes that is not worth it.
+  int64_t chunk = std::max<int64_t>(1, total_groups * row_tiles / (8 * pool.size()));
+  chunk = std::clamp<int64_t>(chunk, std::min(total_groups, (kMinTaskBytes + group_bytes - 1) / group_bytes), 64);
+
+  int32_t n_tasks = 0;
+  for (const Part& p : parts_) n_tasks += static_cast<int32_t>((exe.backend().weight(p.weight).n_groups + chunk - 1) / chunk);
+  // Row tiles innermost: a weight chunk is taken from memory once and from cache for the other tiles.
+  pool.run(n_tasks * row_tiles, [&](int task, int thread) {
+    const int32_t tile = task % row_tiles;
+    int32_t c = task / row_tiles;
+    for (const Part& p : parts_) {
+      const int32_t groups = exe.backend().weight(p.weight).n_groups;
+      const int32_t chunks = static_cast<int32_t>((groups + chunk - 1) / chunk);
+      if (c >= chunks) {
+        c -= chunks;
+        continue;
+      }
+      const int32_t g0 = static_cast<int32_t>(c * chunk);
+      run_tile(exe, ctx, p, g0, std::min<int32_t>(groups, static_cast<int32_t>(g0 + chunk)), tile * kRowTile,
+               std::min(n_rows, (tile + 1) * kRowTile), thread);
+      return;
+    }
+  });
+}
+
+}  // namespace moraine::cpu

@@ -1,0 +1,107 @@
+// The stages a CPU plan is made of; executable.cpp builds them.
+#pragma once
+
+#include <variant>
+#include <vector>
+
+#include "backend/cpu/executable.h"
+
+namespace moraine::cpu {
+
+// ---- Row-wise ops: everything one row needs from itself alone. (stage_rows.cpp)
+struct RowQuantize {
+  plan::ValueId in;
+  QuantBuffer out;
+};
+struct RowRope {
+  plan::Rope op;
+  int table;
+};
+struct RowStoreKv {
+  plan::Attention op;
+};
+using RowOp = std::variant<plan::Embed, plan::RmsNorm, plan::Add, plan::GatherOutputs, RowRope, RowStoreKv, RowQuantize>;
+
+class RowStage final : public Stage {
+ public:
+  explicit RowStage(plan::Extent extent) : extent_(extent) {}
+  void append(RowOp op) { ops_.push_back(op); }
+  plan::Extent extent() const { return extent_; }
+  void run(CpuExecutable& exe, const StepContext& ctx) noexcept override;
+
+ private:
+  plan::Extent extent_;
+  std::vector<RowOp> ops_;
+};
+
+// ---- Products that share their activations. (stage_matmul.cpp)
+class MatmulStage final : public Stage {
+ public:
+  MatmulStage(plan::Extent extent, plan::ValueId in, const QuantBuffer* quant) : extent_(extent), in_(in) {
+    if (quant) quant_ = *quant;
+  }
+  void append(const plan::Matmul& op) { parts_.push_back({op.out, op.weight, op.bias, plan::kNoWeight, {}}); }
+  void append(const plan::GatedFfn& op) { parts_.push_back({op.out, op.gate, plan::kNoWeight, op.up, op.act}); }
+  void run(CpuExecutable& exe, const StepContext& ctx) noexcept override;
+
+ private:
+  struct Part {
+    plan::ValueId out;
+    plan::WeightId weight;
+    plan::WeightId bias;
+    plan::WeightId up;  // gated_ffn: the second product
+    plan::Activation act;
+  };
+  void run_tile(CpuExecutable& exe, const StepContext& ctx, const Part& part, int32_t g0, int32_t g1, int32_t r0,
+                int32_t r1, int thread) noexcept;
+
+  plan::Extent extent_;
+  plan::ValueId in_;
+  QuantBuffer quant_;  // width 0: float activations
+  std::vector<Part> parts_;
+};
+
+// ---- Attention over the pages. (stage_attention.cpp)
+class AttentionStage final : public Stage {
+ public:
+  AttentionStage(const plan::Attention& op, CpuExecutable& exe);
+  void run(CpuExecutable& exe, const StepContext& ctx) noexcept override;
+  static int64_t thread_floats(const plan::Attention& op);
+
+ private:
+  // At most kMaxQueries queries that read the same keys: consecutive rows of one sequence, times
+  // query heads of one KV head. Query i is row i / n_heads, head first_head + i % n_heads.
+  struct Tile {
+    int32_t first_row, n_rows;
+    int32_t kv_head, first_head, n_heads;
+    int32_t n_queries() const { return n_rows * n_heads; }
+    int32_t row(int32_t i) const { return first_row + i / n_heads; }
+    int32_t head(int32_t i) const { return first_head + i % n_heads; }
+  };
+  // The online softmax of a tile's queries: m and l by query, o [queries][head_dim].
+  struct State {
+    float *m, *l, *o;
+  };
+  void cut_rows(const StepContext& ctx);
+  Tile tile(int32_t index) const;
+  int32_t first_partition(const StepContext& ctx, const Tile& t) const;
+  int32_t last_partition(const StepContext& ctx, const Tile& t) const;
+  void partition(CpuExecutable& exe, const StepContext& ctx, const Tile& t, int32_t index, const State& out,
+                 int thread) noexcept;
+  // `state_of(p)` gives partition p's state, computing it or finding it computed.
+  template <class StateOf>
+  void combine(CpuExecutable& exe, const StepContext& ctx, const Tile& t, StateOf&& state_of) noexcept;
+
+  plan::Attention op_;
+  int32_t heads_per_tile_, tiles_per_kv_head_, rows_per_tile_;
+  struct RowRange {
+    int32_t first, n;
+  };
+  std::vector<RowRange> ranges_;  // of this step
+  // Few rows over a long context: partitions run in parallel and their states meet here.
+  int32_t split_tiles_ = 0;       // most tiles that may be split
+  int32_t max_partitions_ = 0;
+  std::vector<float> split_;
+};
+
+}  // namespace moraine::cpu

@@ -1,0 +1,83 @@
+#include "model/loader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "gguf/tensor_reader.h"
+#include "quant/format.h"
+
+namespace moraine::model {
+namespace {
+
+constexpr uint64_t kBounceBytes = 8 << 20;
+constexpr int32_t kRowGranularity = 8;  // backends re-lay rows in groups of eight
+
+using Clock = std::chrono::steady_clock;
+
+class Meter {
+ public:
+  Meter(const ProgressFn& fn, uint64_t total) : fn_(fn), start_(Clock::now()), last_(start_) {
+    state_.phase = "loading weights";
+    state_.bytes_total = total;
+    report();
+  }
+  void add(uint64_t bytes) {
+    state_.bytes_done += bytes;
+    const Clock::time_point now = Clock::now();
+    const double elapsed = std::chrono::duration<double>(now - start_).count();
+    if (elapsed > 0) state_.bytes_per_second = static_cast<double>(state_.bytes_done) / elapsed;
+    if (elapsed > 0.5) state_.seconds_left = static_cast<double>(state_.bytes_total - state_.bytes_done) / state_.bytes_per_second;
+    if (now - last_ < std::chrono::milliseconds(100) && state_.bytes_done < state_.bytes_total) return;
+    last_ = now;
+    report();
+  }
+
+ private:
+  void report() {
+    if (fn_ && !fn_(state_)) throw Error(ErrorCode::kCancelled, "Loading was cancelled.");
+  }
+  const ProgressFn& fn_;
+  LoadProgress state_;
+  Clock::time_point start_, last_;
+};
+
+}  // namespace
+
+void load_weights(const gguf::File& file, const Model& model, plan::Backend& backend, const ProgressFn& progress,
+                  const LoadOptions& options) {
+  std::vector<plan::Weight> declared = model.weights();
+  uint64_t total = 0;
+  for (plan::Weight& w : declared) {
+    total += file.tensor(w.name).size_bytes;
+    if (options.as_f32) w.dtype = DType::kF32;
+  }
+  backend.declare_weights(declared);
+
+  const gguf::TensorReader reader(file);
+  std::vector<std::byte> bounce;
+  std::vector<float> floats;
+  Meter meter(progress, total);
+  for (size_t id = 0; id < declared.size(); ++id) {
+    const gguf::TensorInfo& t = file.tensor(declared[id].name);
+    const uint64_t row_bytes = t.row_bytes(), n_rows = t.n_rows();
+    uint64_t rows_per_read = std::max<uint64_t>(kBounceBytes / row_bytes, 1);
+    rows_per_read = std::max<uint64_t>(rows_per_read / kRowGranularity * kRowGranularity, kRowGranularity);
+    for (uint64_t row = 0; row < n_rows; row += rows_per_read) {
+      const uint64_t n = std::min(rows_per_read, n_rows - row);
+      bounce.resize(n * row_bytes);
+      reader.read(t, row * row_bytes, bounce);
+      const auto* data = reinterpret_cast<const uint8_t*>(bounce.data());
+      if (declared[id].dtype != t.dtype) {
+        floats.resize(n * t.shape[0]);
+        quant::find(t.dtype)->unpack_blocks(data, n * t.shape[0] / info(t.dtype).block_len, floats.data());
+        data = reinterpret_cast<const uint8_t*>(floats.data());
+      }
+      backend.write_weight(static_cast<plan::WeightId>(id), static_cast<int32_t>(row), static_cast<int32_t>(n), data);
+      meter.add(n * row_bytes);
+    }
+    reader.drop_cache(t, 0, t.size_bytes);
+  }
+}
+
+}  // namespace moraine::model

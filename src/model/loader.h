@@ -1,0 +1,22 @@
+// Streams a model's tensors from its file into a backend: plain reads through one bounce buffer, the
+// page cache dropped behind, progress as it goes. Where weights lie afterwards is the backend's affair.
+#pragma once
+
+#include <moraine/engine.h>
+
+#include "gguf/reader.h"
+#include "model/model.h"
+#include "plan/backend.h"
+
+namespace moraine::model {
+
+struct LoadOptions {
+  // Matrices are unpacked to float32 at load: the reference for what quantised activations cost.
+  bool as_f32 = false;
+};
+
+// Declares and fills the backend's weights. Throws Error (also kCancelled, when progress returns false).
+void load_weights(const gguf::File& file, const Model& model, plan::Backend& backend, const ProgressFn& progress,
+                  const LoadOptions& options = {});
+
+}  // namespace moraine::model
