@@ -1,0 +1,171 @@
+#include "sampling/sampler.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+
+namespace moraine::sampling {
+namespace {
+
+SamplingParams plain() {  // no filter at all
+  SamplingParams p;
+  p.temperature = 1.0f;
+  p.top_k = 0;
+  p.top_p = 1.0f;
+  p.min_p = 0.0f;
+  return p;
+}
+
+std::vector<float> ramp(int n) {
+  std::vector<float> l;
+  for (int i = 0; i < n; ++i) l.push_back(static_cast<float>(i) * 0.5f);
+  return l;
+}
+
+std::set<TokenId> reachable(SamplingParams p, const std::vector<float>& logits, int draws = 3000) {
+  Sampler s(std::move(p), 0, {});
+  std::set<TokenId> seen;
+  for (int i = 0; i < draws; ++i) seen.insert(s.sample(logits, i));
+  return seen;
+}
+
+TEST(Sampler, GreedyTakesTheHighestAndTheLowestIdOfEquals) {
+  SamplingParams p;
+  p.temperature = 0;
+  Sampler s(p, 0, {});
+  EXPECT_EQ(s.sample(std::vector<float>{1, 3, 2, 3}, 0), 1);
+  EXPECT_EQ(s.sample(std::vector<float>{NAN, -5, NAN}, 0), 1);
+}
+
+TEST(Sampler, FrequenciesFollowTheSoftmax) {
+  const std::vector<float> logits = {0.0f, 1.0f, 2.0f, -1.0f};
+  SamplingParams p = plain();
+  p.temperature = 0.7f;
+  Sampler s(p, 0, {});
+  double z = 0;
+  for (float l : logits) z += std::exp(l / 0.7);
+  std::map<TokenId, int> count;
+  const int n = 40000;
+  for (int i = 0; i < n; ++i) ++count[s.sample(logits, i)];
+  for (int t = 0; t < 4; ++t) {
+    const double expected = std::exp(logits[t] / 0.7) / z;
+    EXPECT_NEAR(count[t] / double(n), expected, 4 * std::sqrt(expected * (1 - expected) / n) + 1e-4) << t;
+  }
+}
+
+TEST(Sampler, ADrawIsAFunctionOfItsKeyAlone) {
+  const auto logits = ramp(50);
+  SamplingParams p = plain();
+  p.temperature = 5;
+  p.seed = 42;
+  Sampler a(p, 0, {}), b(p, 0, {}), other_choice(p, 1, {});
+  p.seed = 43;
+  Sampler other_seed(p, 0, {});
+  for (int i = 0; i < 100; ++i) a.sample(logits, i);  // what was drawn before does not matter
+  int same_choice = 0, same_seed = 0;
+  for (int i = 200; i < 300; ++i) {
+    const TokenId t = a.sample(logits, i);
+    EXPECT_EQ(t, b.sample(logits, i));
+    same_choice += t == other_choice.sample(logits, i);
+    same_seed += t == other_seed.sample(logits, i);
+  }
+  EXPECT_LT(same_choice, 40);
+  EXPECT_LT(same_seed, 40);
+}
+
+TEST(Sampler, TopK) {
+  SamplingParams p = plain();
+  p.temperature = 100;
+  p.top_k = 3;
+  EXPECT_EQ(reachable(p, ramp(20)), (std::set<TokenId>{17, 18, 19}));
+  EXPECT_EQ(reachable(p, std::vector<float>(10, 1.0f)), (std::set<TokenId>{0, 1, 2}));  // equals: lower ids
+}
+
+TEST(Sampler, TopP) {
+  SamplingParams p = plain();
+  p.top_p = 0.9f;
+  // probabilities 0.5, 0.3, 0.15, 0.05: the first three are needed to reach 0.9
+  const std::vector<float> l = {std::log(0.15f), std::log(0.5f), std::log(0.05f), std::log(0.3f)};
+  EXPECT_EQ(reachable(p, l), (std::set<TokenId>{0, 1, 3}));
+  p.top_p = 0;
+  EXPECT_EQ(reachable(p, l), (std::set<TokenId>{1}));
+}
+
+TEST(Sampler, MinP) {
+  SamplingParams p = plain();
+  p.temperature = 3;
+  p.min_p = 0.25f;  // of the highest probability, before temperature
+  const std::vector<float> l = {std::log(0.15f), std::log(0.5f), std::log(0.05f), std::log(0.3f)};
+  EXPECT_EQ(reachable(p, l), (std::set<TokenId>{0, 1, 3}));
+}
+
+TEST(Sampler, TypicalDropsTheLeastTypical) {
+  SamplingParams p = plain();
+  p.typical_p = 0.5f;
+  const std::vector<float> l = {std::log(0.4f), std::log(0.3f), std::log(0.2f), std::log(0.1f)};
+  const auto seen = reachable(p, l);
+  EXPECT_FALSE(seen.contains(3));
+  EXPECT_FALSE(seen.empty());
+}
+
+TEST(Sampler, Penalties) {
+  SamplingParams p;
+  p.temperature = 0;
+  p.repeat_penalty = 2;
+  Sampler s(p, 0, {});
+  const std::vector<float> l = {3.0f, 2.0f, -1.0f};
+  s.accept(0);
+  EXPECT_EQ(s.sample(l, 0), 1);  // 3/2 < 2
+  p.repeat_penalty = 1;
+  p.frequency_penalty = 0.6f;
+  p.repeat_last_n = 3;
+  Sampler f(p, 0, {});
+  f.accept(0);
+  EXPECT_EQ(f.sample(l, 0), 0);  // 2.4
+  f.accept(0);
+  EXPECT_EQ(f.sample(l, 0), 1);  // 1.8
+  for (int i = 0; i < 3; ++i) f.accept(2);  // the window has moved on
+  EXPECT_EQ(f.sample(l, 0), 0);
+}
+
+TEST(Sampler, BiasBansAndIgnoreEos) {
+  SamplingParams p = plain();
+  p.logit_bias = {{2, -std::numeric_limits<float>::infinity()}, {0, 100.0f}, {99, 1.0f}, {-1, 1.0f}};
+  EXPECT_EQ(reachable(p, {0, 0, 5}), (std::set<TokenId>{0}));
+  SamplingParams e = plain();
+  e.ignore_eos = true;
+  const TokenId eos[] = {1};
+  Sampler s(e, 0, eos);
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(s.sample(std::vector<float>{0, 50, -std::numeric_limits<float>::infinity()}, i), 0);
+}
+
+TEST(Sampler, SenselessParametersAreHarmless) {
+  SamplingParams p = plain();
+  p.temperature = NAN;
+  p.repeat_penalty = 0;
+  p.top_p = NAN;
+  p.min_p = NAN;
+  p.min_keep = -5;
+  Sampler s(p, 0, {});
+  s.accept(0);
+  const TokenId t = s.sample(ramp(5), 0);
+  EXPECT_GE(t, 0);
+  EXPECT_LT(t, 5);
+}
+
+TEST(LogProbs, TopAreSortedAndNormalised) {
+  const std::vector<float> l = {std::log(0.1f), std::log(0.6f), std::log(0.3f)};
+  const auto top = top_log_probs(l, 2);
+  ASSERT_EQ(top.size(), 2u);
+  EXPECT_EQ(top[0].first, 1);
+  EXPECT_NEAR(top[0].second, std::log(0.6), 1e-6);
+  EXPECT_EQ(top[1].first, 2);
+  EXPECT_NEAR(log_sum_exp(l), 0.0, 1e-6);
+  EXPECT_EQ(top_log_probs(l, 10).size(), 3u);
+}
+
+}  // namespace
+}  // namespace moraine::sampling
