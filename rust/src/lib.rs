@@ -1,0 +1,10 @@
+//! What moraine takes from the Rust world, behind the C interface of `include/moraine_rust.h`.
+//!
+//! Owns: chat templates (Jinja as Python's transformers runs it). Does not own: which template a model
+//! file gives, message shapes, or any I/O; those are C++ (`src/chat`).
+//! Read next: `ffi.rs` (the exports), `templates.rs` (compile, render, limits), `shims/` (where Python
+//! and minijinja differ, one file for each concern).
+
+mod ffi;
+mod shims;
+mod templates;

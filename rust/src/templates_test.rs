@@ -1,0 +1,118 @@
+//! What a template may cost, and how its failures are told apart.
+use super::*;
+
+fn render(source: &str) -> Result<String, Failure> {
+    render_with(source, "[]")
+}
+
+fn render_with(source: &str, messages: &str) -> Result<String, Failure> {
+    Template::compile(source, r#"{"bos_token":"<s>"}"#)?.render(&Input {
+        messages,
+        tools: "",
+        variables: "",
+        add_generation_prompt: true,
+        now: shims::clock::LocalTime { unix_s: 0, utc_offset_s: 0 },
+    })
+}
+
+fn failure(source: &str) -> Failure {
+    match render(source) {
+        Ok(text) => panic!("{source:.60} gave {} bytes", text.len()),
+        Err(failure) => failure,
+    }
+}
+
+#[test]
+fn variables() {
+    assert_eq!(render("{{ bos_token }}{{ add_generation_prompt }}{{ tools }}{{ x }}").unwrap(), "<s>TrueNone");
+}
+
+#[test]
+fn a_raise_is_told_from_an_error() {
+    let raised = failure("\n{% macro m() %}{{ raise_exception('No system role') }}{% endmacro %}{{ m() }}");
+    assert_eq!((raised.kind, raised.message.as_str(), raised.line), (FailureKind::Raised, "No system role", 2));
+    let unknown = failure("a\n{{ x|nosuch }}");
+    assert_eq!((unknown.kind, unknown.line), (FailureKind::Template, 2));
+    assert_eq!(failure("{% if %}").kind, FailureKind::Template);
+}
+
+#[test]
+fn input_must_be_json() {
+    assert_eq!(render_with("", "[").unwrap_err().kind, FailureKind::Input);
+}
+
+#[test]
+fn hostile_templates_end() {
+    let sources = [
+        "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
+        "{% for i in range(10**18) %}{% endfor %}",
+        "{% set ns = namespace(s='x' * 1000) %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+        "{% set ns = namespace(s='x' * 1000) %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+        "{% set ns = namespace(s='xx') %}{% for i in range(60) %}{% set ns.s = ns.s.replace('x', 'xx') %}{% endfor %}",
+        "{% set ns = namespace(s='xx') %}{% for i in range(60) %}{% set ns.s = ns.s|replace('', ns.s) %}{% endfor %}",
+        "{% set ns = namespace(s='xx') %}{% for i in range(60) %}{% set ns.s = ns.s.join([ns.s] * 100) %}{% endfor %}",
+        "{% set ns = namespace(s='xx') %}{% for i in range(60) %}{% set ns.s = [ns.s, ns.s]|join %}{% endfor %}",
+        "{% set ns = namespace(s=['x']) %}{% for i in range(60) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s }}",
+        "{% set ns = namespace(s=['x']) %}{% for i in range(60) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s|tojson }}",
+        "{% set ns = namespace(s=['x']) %}{% for i in range(60) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s|string }}",
+        "{% set ns = namespace(s=['x']) %}{% for i in range(60) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ [ns.s]|join }}",
+        "{{ ['x' * 100000] * 90000000 }}",
+        "{{ (['x' * 100000] * 90000000)|tojson }}",
+        "{{ 'x'.ljust(10**15) }}",
+        "{{ 'x'.zfill(10**15) }}",
+        "{{ 'a\nb'|indent(10**15) }}",
+        "{{ [1]|tojson(indent=10**15) }}",
+        "{{ '%1000000000000s'|format('x') }}",
+        "{{ '{:1000000000000}'.format('x') }}",
+        "{{ '{:1000000000}'.format('x') }}",
+        "{{ 'x' * 10**15 }}",
+        "{% macro m(n) %}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}",
+        "{% macro m(n) %}{{ m(n + 1) }}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}",
+        "{% for x in [[1]] recursive %}{{ loop([[1]]) }}{% endfor %}",
+        "{{ range(10**9)|list|length }}",
+        "{{ range(10**9)|sum }}",
+        "{% set ns = namespace(s=[1]) %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s|length }}{{ ns.s }}",
+    ];
+    for source in sources {
+        let failure = failure(source);
+        assert!(
+            matches!(failure.kind, FailureKind::Limit | FailureKind::Template),
+            "{source:.80}: {failure:?}"
+        );
+        assert!(failure.message.len() < 2000, "{source:.80}: {} bytes of message", failure.message.len());
+    }
+}
+
+#[test]
+fn sources_are_limited() {
+    assert_eq!(failure(&"x".repeat(MAX_SOURCE_BYTES + 1)).kind, FailureKind::Limit);
+    let deep = format!("{{{{ {}1{} }}}}", "(".repeat(100_000), ")".repeat(100_000));
+    assert_eq!(failure(&deep).kind, FailureKind::Template);
+    let _ = render(&"{% if x %}".repeat(50_000));
+    let _ = render(&"{% for x in y %}".repeat(50_000));
+    let _ = render(&format!("{{{{ x{} }}}}", ".y".repeat(100_000)));
+    let _ = render(&format!("{{{{ x{} }}}}", "|d".repeat(100_000)));
+    let _ = render(&format!("{{{{ x{} }}}}", "[0]".repeat(100_000)));
+    let _ = render(&format!("{{{{ 1{} }}}}", "+1".repeat(100_000)));
+    let _ = render(&format!("{{{{ {}x }}}}", "not ".repeat(100_000)));
+    let _ = render(&format!("{{{{ {}x }}}}", "-".repeat(100_000)));
+    let _ = render(&format!("{{{{ x{} }}}}", " if x else x".repeat(50_000)));
+    let _ = render(&format!("{{{{ x{} }}}}", " ~ x".repeat(100_000)));
+}
+
+// A value nested as deep as the fuel allows is freed and compared without overflowing the stack.
+#[test]
+fn deeply_nested_values() {
+    let nest = |wrap: &str, then: &str| {
+        format!(
+            "{{% set a = namespace(v=0) %}}{{% set b = namespace(v=0) %}}{{% for i in range(90000) %}}\
+             {{% set a.v = {wrap} %}}{{% endfor %}}{then}"
+        )
+    };
+    for wrap in ["[a.v]", "{'x': a.v}", "(a.v,)", "[a.v][:]", "[a.v] + []", "[a.v]|list", "namespace(v=a.v)"] {
+        for then in ["", "{{ a.v == a.v }}", "{{ a.v in [a.v] }}", "{{ [a.v, a.v]|unique|length }}",
+                     "{{ [a.v, a.v]|sort|length }}", "{{ a.v }}", "{{ a.v|tojson }}", "{{ a.v ~ '' }}"] {
+            let _ = render(&nest(wrap, then));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+#include "chat/messages.h"
+
+#include <gtest/gtest.h>
+#include <moraine/error.h>
+
+namespace moraine::chat {
+namespace {
+
+constexpr TemplateCaps kStringsOnly{.object_arguments = true};
+constexpr TemplateCaps kAll{.object_arguments = true, .text_parts = true, .null_content = true};
+
+std::string call(const std::string& arguments) {
+  return R"([{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":)" +
+         arguments + "}}]}]";
+}
+
+TEST(MendMessages, KeepsOrderNumbersAndUnknownFields) {
+  const std::string messages = R"([{"z":1.50,"role":"user","a":[1,2e3],"content":"x"}])";
+  EXPECT_EQ(mend_messages(messages, kAll), R"([{"z":1.5,"role":"user","a":[1,2000.0],"content":"x"}])");
+}
+
+TEST(MendMessages, ArgumentsBecomeObjects) {
+  EXPECT_EQ(mend_messages(call(R"("{\"b\": 1, \"a\": [null]}")"), kAll), call(R"({"b":1,"a":[null]})"));
+  for (const char* text :
+       {R"("not json")", R"("[1]")", R"("")", R"("{\"a\":")", R"("3")", "null", R"({"a":1})"})
+    EXPECT_EQ(mend_messages(call(text), kAll), call(text));
+}
+
+TEST(MendMessages, ArgumentsBecomeTextWhereTheTemplateWantsText) {
+  EXPECT_EQ(mend_messages(call(R"({"a":1})"), TemplateCaps{}), call(R"("{\"a\":1}")"));
+  EXPECT_EQ(mend_messages(call(R"("{ \"a\": 1}")"), TemplateCaps{}), call(R"("{ \"a\": 1}")"));
+}
+
+TEST(MendMessages, TextPartsAreOneStringWhereTheTemplateDoesNotTakeParts) {
+  const std::string parts =
+      R"([{"role":"user","content":[{"type":"text","text":"a"},{"type":"input_text","text":"b"}]}])";
+  EXPECT_EQ(mend_messages(parts, kStringsOnly), R"([{"role":"user","content":"ab"}])");
+  EXPECT_EQ(mend_messages(parts, kAll), parts);
+  EXPECT_EQ(mend_messages(R"([{"role":"user","content":[]}])", kStringsOnly),
+            R"([{"role":"user","content":""}])");
+  const std::string image = R"([{"role":"user","content":[{"type":"image_url","image_url":{}}]}])";
+  EXPECT_EQ(mend_messages(image, kStringsOnly), image);
+}
+
+TEST(MendMessages, NullContentBecomesEmptyWhereTheTemplateCannotTakeIt) {
+  EXPECT_EQ(mend_messages(R"([{"role":"assistant","content":null}])", kStringsOnly),
+            R"([{"role":"assistant","content":""}])");
+  EXPECT_EQ(mend_messages(R"([{"role":"assistant"}])", kStringsOnly),
+            R"([{"role":"assistant","content":""}])");
+  EXPECT_EQ(mend_messages(R"([{"role":"assistant","content":null}])", kAll),
+            R"([{"role":"assistant","content":null}])");
+}
+
+TEST(MendMessages, OddShapesAreKeptOrRefused) {
+  for (const char* kept :
+       {R"([{"tool_calls":3,"content":""}])", R"([{"tool_calls":[1,{}],"content":""}])", "[]"})
+    EXPECT_EQ(mend_messages(kept, kAll), kept);
+  for (const char* refused : {"", "{}", "[[]]", "[1]", "[{]", "nul"})
+    EXPECT_THROW(mend_messages(refused, kAll), Error) << refused;
+  EXPECT_THROW(mend_messages(std::string(1000000, '['), kAll), Error);
+  const std::string deep_text = call("\"" + std::string(1000000, '[') + "\"");
+  EXPECT_EQ(mend_messages(deep_text, kAll), deep_text);
+}
+
+}  // namespace
+}  // namespace moraine::chat

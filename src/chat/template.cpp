@@ -1,0 +1,198 @@
+#include "chat/template.h"
+
+#include <moraine/error.h>
+#include <moraine_rust.h>
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "chat/messages.h"
+
+namespace moraine::chat {
+namespace {
+
+// What a file without a template gets.
+constexpr std::string_view kChatMl =
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+moraine_str borrow(std::string_view text) { return {text.data(), text.size()}; }
+
+// The crate's error, freed at the end of its scope.
+struct RustError {
+  moraine_error value{};
+  ~RustError() { moraine_text_free(value.message); }
+
+  std::string sentence(std::string_view begin, bool with_line = true) const {
+    std::string text(begin);
+    text.append(value.message.data, value.message.size);
+    if (with_line && value.line > 0) text += " (line " + std::to_string(value.line) + " of the template)";
+    if (text.back() != '.' && text.back() != '!') text += '.';
+    return text;
+  }
+};
+
+[[noreturn]] void throw_render_error(int32_t status, const RustError& error) {
+  switch (status) {
+    case MORAINE_RAISED:
+      throw Error(ErrorCode::kInvalidArgument,
+                  error.sentence("The model's chat template refuses these messages: ", /*with_line=*/false));
+    case MORAINE_INPUT:
+      throw Error(ErrorCode::kInvalidArgument,
+                  error.sentence("The chat template cannot be given its input: "));
+    case MORAINE_RESOURCES:
+      throw Error(ErrorCode::kOutOfMemory, error.sentence("The chat template cannot be rendered: "));
+    case MORAINE_INTERNAL:
+      throw Error(ErrorCode::kInternal, error.sentence("The chat template cannot be rendered: "));
+    default:
+      throw Error(ErrorCode::kInvalidArgument,
+                  error.sentence("The model's chat template fails on these messages: "));
+  }
+}
+
+int32_t local_utc_offset_s(std::time_t now) {
+  std::tm local{};
+  return localtime_r(&now, &local) != nullptr ? static_cast<int32_t>(local.tm_gmtoff) : 0;
+}
+
+}  // namespace
+
+struct ChatTemplate::Compiled {
+  moraine_template* handle = nullptr;
+
+  Compiled(std::string_view text, const std::string& variables, bool is_override, const std::string& name) {
+    RustError error;
+    const int32_t status = moraine_template_compile(borrow(text), borrow(variables), &handle, &error.value);
+    if (status == MORAINE_OK) return;
+    if (is_override)
+      throw Error(ErrorCode::kInvalidArgument,
+                  error.sentence("The chat template given cannot be compiled: ") +
+                      " It must be Jinja text or the name chatml.");
+    throw Error(ErrorCode::kUnsupported,
+                error.sentence("The model's chat template" + name + " cannot be compiled: ") +
+                    " Give one that can with --chat-template-file, or --chat-template chatml.");
+  }
+  ~Compiled() { moraine_template_free(handle); }
+  Compiled(const Compiled&) = delete;
+  Compiled& operator=(const Compiled&) = delete;
+
+  std::string render(const RenderInput& input, std::string_view messages) const {
+    moraine_render_input rust{};
+    rust.messages = borrow(messages);
+    rust.tools = borrow(input.tools_json);
+    rust.variables = borrow(input.variables_json);
+    rust.add_generation_prompt = input.add_generation_prompt;
+    if (input.now_unix_s) {
+      rust.now_unix_s = *input.now_unix_s;
+    } else {
+      const std::time_t now = std::time(nullptr);
+      rust.now_unix_s = now;
+      rust.utc_offset_s = local_utc_offset_s(now);
+    }
+    moraine_text text{};
+    RustError error;
+    const int32_t status = moraine_template_render(handle, &rust, &text, &error.value);
+    if (status != MORAINE_OK) throw_render_error(status, error);
+    const std::unique_ptr<moraine_text, void (*)(moraine_text*)> guard(
+        &text, [](moraine_text* t) { moraine_text_free(*t); });
+    return text.size > 0 ? std::string(text.data, text.size) : std::string();
+  }
+};
+
+ChatTemplate::ChatTemplate() = default;
+ChatTemplate::~ChatTemplate() = default;
+
+std::shared_ptr<const ChatTemplate> ChatTemplate::compile(const TemplateSource& source) {
+  nlohmann::ordered_json variables = nlohmann::ordered_json::object();
+  const auto add = [&](const char* name, const std::string& text) {
+    if (!text.empty()) variables[name] = text;
+  };
+  add("bos_token", source.bos_token);
+  add("eos_token", source.eos_token);
+  add("unk_token", source.unk_token);
+  add("pad_token", source.pad_token);
+  // Tokens of a file need not be UTF-8; the template cannot say those anyway.
+  const std::string json = variables.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+
+  std::shared_ptr<ChatTemplate> result(new ChatTemplate);
+  if (!source.override_text.empty()) {
+    result->text_ = source.override_text == "chatml" ? std::string(kChatMl) : source.override_text;
+    // A name that is not known would otherwise be a template that prints its name.
+    if (result->text_.find('{') == std::string::npos)
+      throw Error(ErrorCode::kInvalidArgument, "The chat template \"" + result->text_.substr(0, 80) +
+                                                   "\" is not known. Give Jinja text or the name chatml.");
+    result->default_ = std::make_unique<Compiled>(result->text_, json, true, "");
+  } else if (source.texts.empty()) {
+    result->text_ = kChatMl;
+    result->note_ =
+        "The model file has no chat template: ChatML is used, which a model that was not trained "
+        "on it may answer badly; --chat-template gives another.";
+    result->default_ = std::make_unique<Compiled>(kChatMl, json, false, "");
+  } else {
+    result->text_ = source.texts[0];
+    result->default_ = std::make_unique<Compiled>(result->text_, json, false, "");
+    for (size_t i = 1; i < source.texts.size() && i < source.names.size(); ++i)
+      if (source.names[i] == "tool_use")
+        result->tool_use_ = std::make_unique<Compiled>(source.texts[i], json, false, " tool_use");
+  }
+  result->probe();
+  return result;
+}
+
+std::string ChatTemplate::render(const RenderInput& input) const {
+  const bool has_tools = !input.tools_json.empty() && input.tools_json != "[]" && input.tools_json != "null";
+  const Compiled& compiled = has_tools && tool_use_ ? *tool_use_ : *default_;
+  if (!input.mend_messages) return compiled.render(input, input.messages_json);
+  return compiled.render(input, mend_messages(input.messages_json, caps_));
+}
+
+// Renders short conversations with marks in them and looks which marks appear.
+void ChatTemplate::probe() {
+  constexpr std::string_view kTools =
+      R"([{"type":"function","function":{"name":"tool_mark","description":"d","parameters":)"
+      R"({"type":"object","properties":{"p":{"type":"string","description":"d"}},"required":["p"]}}}])";
+  const auto shows = [&](std::string_view messages, std::string_view mark, std::string_view tools = {},
+                         std::string_view unwanted = {}) {
+    RenderInput input{
+        .messages_json = messages, .tools_json = tools, .now_unix_s = 0, .mend_messages = false};
+    try {
+      const std::string text = render(input);
+      return text.find(mark) != std::string::npos &&
+             (unwanted.empty() || text.find(unwanted) == std::string::npos);
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  const auto with_call = [](std::string_view content, std::string_view arguments) {
+    return R"([{"role":"user","content":"u"},{"role":"assistant","content":)" + std::string(content) +
+           R"(,"tool_calls":[{"id":"call00001","type":"function","function":{"name":"tool_mark","arguments":)" +
+           std::string(arguments) +
+           R"(}}]},{"role":"tool","tool_call_id":"call00001","name":"tool_mark","content":"result_mark"},)"
+           R"({"role":"assistant","content":"a"},{"role":"user","content":"u"}])";
+  };
+  constexpr std::string_view kObject = R"({"p":"argument_mark"})";
+  constexpr std::string_view kText = R"("{\"p\":\"argument_mark\"}")";
+
+  caps_.system_role =
+      shows(R"([{"role":"system","content":"system_mark"},{"role":"user","content":"u"}])", "system_mark");
+  caps_.text_parts =
+      shows(R"([{"role":"user","content":[{"type":"text","text":"part_mark"}]}])", "part_mark", {},
+            "'text'") &&
+      !shows(R"([{"role":"user","content":[{"type":"text","text":"part_mark"}]}])", "\"text\"");
+  caps_.tools = shows(R"([{"role":"user","content":"u"}])", "tool_mark", kTools);
+  caps_.object_arguments = shows(with_call("\"\"", kObject), "argument_mark", kTools);
+  caps_.tool_calls = caps_.object_arguments || shows(with_call("\"\"", kText), "argument_mark", kTools);
+  if (!caps_.tool_calls) caps_.object_arguments = true;
+  const std::string_view arguments = caps_.object_arguments ? kObject : kText;
+  caps_.tool_results = shows(with_call("\"\"", arguments), "result_mark", kTools);
+  // Some print None, some fail; both mean that "" must stand for null.
+  caps_.null_content =
+      caps_.tool_calls && shows(with_call("null", arguments), "argument_mark", kTools, "None");
+  caps_.reasoning =
+      text_.find("reasoning_content") != std::string::npos || text_.find("<think>") != std::string::npos;
+  caps_.enable_thinking = text_.find("enable_thinking") != std::string::npos;
+}
+
+}  // namespace moraine::chat
