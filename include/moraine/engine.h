@@ -30,6 +30,7 @@ struct EngineOptions {
   KvType kv_type_k = KvType::kF16;
   KvType kv_type_v = KvType::kF16;
   std::string isa;             // "", "scalar", "avx2", ...: force an instruction set (tests, diagnosis)
+  uint64_t memory_limit_bytes = 0;  // never plan for more; 0: what the system has free
 };
 
 struct LoadProgress {

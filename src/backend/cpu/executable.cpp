@@ -16,6 +16,7 @@ CpuExecutable::CpuExecutable(CpuBackend& backend, const plan::Plan& plan, const 
     : backend_(backend), plan_(plan), limits_(limits) {
   compile();
   scratch_ = std::make_unique<Mapping>(layout_.size_bytes);
+  split_ = std::make_unique<Mapping>(split_bytes_);
   pair_scratch_.reset(pair_floats_ ? new float[pair_floats_] : nullptr);
   thread_scratch_.reset(new float[thread_scratch_floats_ * backend_.pool().size()]);
 }
@@ -23,7 +24,7 @@ CpuExecutable::CpuExecutable(CpuBackend& backend, const plan::Plan& plan, const 
 CpuExecutable::~CpuExecutable() = default;
 
 uint64_t CpuExecutable::scratch_bytes() const {
-  uint64_t n = scratch_->size() + (quant_memory_ ? quant_memory_->size() : 0);
+  uint64_t n = scratch_->size() + quant_memory_->size() + split_->size();
   return n + 4 * (pair_floats_ + thread_scratch_floats_ * backend_.pool().size());
 }
 

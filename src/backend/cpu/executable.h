@@ -3,6 +3,7 @@
 // products that read the same activations form one stage over groups of weight rows.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -69,6 +70,9 @@ class CpuExecutable final : public plan::Executable {
   const RopeTable& rope_table(int i) const { return ropes_[i]; }
   float* thread_scratch(int thread) const { return thread_scratch_.get() + thread * thread_scratch_floats_; }
   float* pair_scratch() const { return pair_scratch_.get(); }  // the second product of a gated_ffn
+  // Where attention's partitions meet (stage_attention.cpp): one for all layers, they run in turn.
+  void need_split_scratch(uint64_t bytes) { split_bytes_ = std::max(split_bytes_, bytes); }
+  float* split_scratch() const { return reinterpret_cast<float*>(split_->data()); }
 
  private:
   void compile();
@@ -81,6 +85,8 @@ class CpuExecutable final : public plan::Executable {
   plan::ScratchLayout layout_;
   std::unique_ptr<Mapping> scratch_;
   std::unique_ptr<Mapping> quant_memory_;
+  std::unique_ptr<Mapping> split_;
+  uint64_t split_bytes_ = 0;
   std::unique_ptr<float[]> pair_scratch_;
   uint64_t pair_floats_ = 0;
   std::unique_ptr<float[]> thread_scratch_;

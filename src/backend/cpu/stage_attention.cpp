@@ -40,7 +40,7 @@ AttentionStage::AttentionStage(const plan::Attention& op, CpuExecutable& exe) : 
   max_partitions_ = (exe.limits().max_context + kPartition - 1) / kPartition;
   if (max_partitions_ > 1 && exe.backend().pool().size() > 1) {
     split_tiles_ = std::min(kMaxSplitRows, exe.limits().max_rows) * op.n_kv_heads * tiles_per_kv_head_;
-    split_.resize(static_cast<size_t>(split_tiles_) * max_partitions_ * kMaxQueries * (op.head_dim + 2));
+    exe.need_split_scratch(4ull * split_tiles_ * max_partitions_ * kMaxQueries * (op.head_dim + 2));
   }
 }
 
@@ -169,7 +169,7 @@ void AttentionStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
     return;
   }
   const auto slot = [&](int32_t tile_index, int32_t p) {
-    float* o = split_.data() + (static_cast<size_t>(tile_index) * max_partitions_ + p) * kMaxQueries * (hd + 2);
+    float* o = exe.split_scratch() + (static_cast<size_t>(tile_index) * max_partitions_ + p) * kMaxQueries * (hd + 2);
     return State{o + kMaxQueries * hd, o + kMaxQueries * hd + kMaxQueries, o};
   };
   pool.run(n_tiles * longest, [&](int task, int thread) {

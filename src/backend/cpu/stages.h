@@ -101,7 +101,6 @@ class AttentionStage final : public Stage {
   // Few rows over a long context: partitions run in parallel and their states meet here.
   int32_t split_tiles_ = 0;       // most tiles that may be split
   int32_t max_partitions_ = 0;
-  std::vector<float> split_;
 };
 
 }  // namespace moraine::cpu

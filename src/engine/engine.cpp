@@ -1,0 +1,381 @@
+// The engine: loads a model, then one thread runs steps: schedule rows, run the plan, draw tokens.
+// Start reading at EngineImpl::run(); a generation's own state is sequence.h.
+#include <moraine/engine.h>
+#include <moraine/tokenizer.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "backend/cpu/backend.h"
+#include "base/system_memory.h"
+#include "cache/kv_pages.h"
+#include "engine/sequence.h"
+#include "engine/memory.h"
+#include "engine/model_info.h"
+#include "gguf/reader.h"
+#include "model/loader.h"
+#include "model/model.h"
+#include "tokenizer/load.h"
+
+namespace moraine {
+namespace engine {
+namespace {
+
+// A slice of prefill is cut so that it takes about this long: what a cancel, or a stream that decodes
+// beside it, waits for at most. By the numerics contract the cut changes no bit.
+constexpr double kSliceSeconds = 0.5;
+constexpr double kSliceSecondsBesideDecode = 0.2;
+constexpr int32_t kMinSlice = 16;
+
+// A model bound to a backend whose memory is mapped but not yet touched: what loading begins with and
+// estimating ends with, so that there is one way to know what a model takes.
+struct Prepared {
+  gguf::File file;
+  std::unique_ptr<model::Model> model;
+  std::unique_ptr<cpu::CpuBackend> backend;
+  plan::Plan plan;
+  std::unique_ptr<plan::Executable> executable;
+  MemoryEstimate memory;
+
+  explicit Prepared(const EngineOptions& o)
+      : file(gguf::File::open(o.model_path)),
+        model(model::create_model(file)),
+        backend(std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.n_threads, o.isa})),
+        plan(model->forward()) {
+    backend->declare_weights(model->weights());
+    backend->set_kv(model->kv_shape(), o.kv_type_k, o.kv_type_v);
+    const uint64_t free = available_memory();
+    const uint64_t limit = o.memory_limit_bytes ? std::min(o.memory_limit_bytes, free) : free;
+    for (int32_t n_ctx = o.n_ctx > 0 ? o.n_ctx : model->n_ctx_train();;) {
+      executable = backend->prepare(plan, step_limits(o, n_ctx));
+      memory = estimate_memory(o, *model, backend->weight_bytes(), backend->page_bytes(), executable->scratch_bytes(),
+                               other_bytes(o), limit);
+      if (memory.n_ctx >= n_ctx) break;
+      n_ctx = memory.n_ctx;  // less work space for less context: once is enough, twice is harmless
+    }
+  }
+
+  // The logits of a step, the tokenizer's tables, the program itself.
+  uint64_t other_bytes(const EngineOptions& o) const {
+    return (24ull << 20) + 250ull * model->n_vocab() + 4ull * plan::row_stride(model->n_vocab()) * o.n_parallel;
+  }
+};
+
+void check_options(const EngineOptions& o) {
+  const auto require = [](bool ok, const char* what) {
+    if (!ok) throw Error(ErrorCode::kInvalidArgument, what);
+  };
+  require(o.n_ctx >= 0 && o.n_ctx <= (1 << 26), "The context must be from 0 (automatic) to 67108864 tokens.");
+  require(o.n_threads >= 0 && o.n_threads <= 1024, "The number of threads must be from 0 (automatic) to 1024.");
+  require(o.n_ubatch >= 1 && o.n_ubatch <= 65536, "The micro-batch must be from 1 to 65536 rows.");
+  require(o.n_batch >= 1, "The batch must be at least 1 row.");
+  require(o.n_parallel >= 1 && o.n_parallel <= 1024, "The number of parallel sequences must be from 1 to 1024.");
+}
+
+// The rows of one step, in room allocated once.
+struct Batch {
+  struct Part {
+    Sequence* sequence;
+    int32_t n_rows;
+    int32_t output;  // index of its logits row, or -1
+  };
+  std::vector<Part> parts;
+  std::vector<TokenId> tokens;
+  std::vector<int32_t> positions, sequences, outputs;
+  std::vector<std::span<const plan::PageId>> tables;
+  int32_t prefill_rows = 0;
+
+  void clear() {
+    parts.clear(), tokens.clear(), positions.clear(), sequences.clear(), outputs.clear(), tables.clear();
+    prefill_rows = 0;
+  }
+  void add(Sequence& s, int32_t n) {
+    const auto index = static_cast<int32_t>(tables.size());
+    tables.push_back(s.pages());
+    for (int32_t i = 0; i < n; ++i) {
+      tokens.push_back(s.token(s.computed() + i));
+      positions.push_back(s.computed() + i);
+      sequences.push_back(index);
+    }
+    int32_t output = -1;
+    if (s.wants_logits_after(n)) {
+      output = static_cast<int32_t>(outputs.size());
+      outputs.push_back(static_cast<int32_t>(tokens.size()) - 1);
+    }
+    parts.push_back({&s, n, output});
+  }
+  plan::Step step() const { return {tokens, positions, sequences, outputs, tables}; }
+};
+
+class EngineImpl final : public Engine {
+ public:
+  EngineImpl(const EngineOptions& options, const ProgressFn& progress);
+  ~EngineImpl() override;
+
+  const ModelInfo& info() const override { return info_; }
+  const MemoryEstimate& memory() const override { return prepared_.memory; }
+  std::shared_ptr<const Tokenizer> tokenizer() const override { return tokenizer_; }
+  EngineStats stats() const override;
+  std::shared_ptr<Generation> generate(GenerationRequest request, std::shared_ptr<GenerationSink> sink) override;
+
+ private:
+  void run();
+  bool admit();  // false: the engine is closing
+  void drop_cancelled();
+  void schedule();
+  int32_t slice_rows(bool beside_decode) const;
+  plan::Status forward();
+  void collect(plan::Status status);
+  void remove(Sequence* s);
+
+  EngineOptions options_;
+  Prepared prepared_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  ModelInfo info_;
+  int32_t max_rows_;
+  cache::PagePool pool_;
+  int64_t logits_stride_;
+  std::unique_ptr<float[]> logits_;
+  Batch batch_;
+  double seconds_per_row_ = 0;  // of prefill, a moving average
+  size_t first_prefill_ = 0;    // whose turn it is among those that prefill
+
+  mutable std::mutex mutex_;    // guards waiting_, running_'s size, stats_, closing_
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Sequence>> waiting_;
+  std::vector<std::shared_ptr<Sequence>> running_;
+  EngineStats stats_;
+  bool closing_ = false;
+  std::thread thread_;
+};
+
+EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
+    : options_((check_options(options), options)),
+      prepared_(options),
+      tokenizer_(load_tokenizer(prepared_.file.metadata())),
+      info_(describe_model(prepared_.file, *prepared_.model, options.model_path)),
+      max_rows_(step_limits(options, 1).max_rows),
+      pool_(*prepared_.backend, 0) {
+  const MemoryEstimate& m = prepared_.memory;
+  require_fit(m, info_.file_name);
+  const int32_t n_vocab = prepared_.model->n_vocab();
+  if (static_cast<int64_t>(tokenizer_->size()) > n_vocab)
+    throw Error(ErrorCode::kCorruptFile, fmt::format("{}: the tokenizer has {} tokens, but the model only {} rows of embeddings.",
+                                                     info_.file_name, tokenizer_->size(), n_vocab));
+  info_.n_ctx = m.n_ctx;
+  info_.n_parallel = options_.n_parallel;
+  info_.device = prepared_.backend->describe();
+  // Further sequences share what memory is left; each is admitted only when all it may need is there.
+  const uint64_t fixed = m.total() - m.kv;
+  const int64_t pages = static_cast<int64_t>((m.available - fixed) / prepared_.backend->page_bytes());
+  pool_.set_max_pages(static_cast<int32_t>(std::min<int64_t>(pages, int64_t{options_.n_parallel} * cache::pages_for(m.n_ctx))));
+  model::load_weights(prepared_.file, *prepared_.model, *prepared_.backend, progress);
+  logits_stride_ = plan::row_stride(n_vocab);
+  logits_.reset(new float[logits_stride_ * options_.n_parallel]);
+  thread_ = std::thread([this] { run(); });
+}
+
+EngineImpl::~EngineImpl() {
+  {
+    std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+std::shared_ptr<Generation> EngineImpl::generate(GenerationRequest request, std::shared_ptr<GenerationSink> sink) {
+  const auto n = static_cast<int64_t>(request.prompt.size());
+  const int32_t n_ctx = info_.n_ctx;
+  if (n == 0) throw Error(ErrorCode::kInvalidArgument, "The prompt is empty: give at least one token.");
+  for (TokenId t : request.prompt)
+    if (!tokenizer_->contains(t))
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("Token {} is not in the vocabulary: ids go from 0 to {}.", t, tokenizer_->size() - 1));
+  if (n > n_ctx || (n == n_ctx && request.max_tokens != 0))
+    throw Error(ErrorCode::kContextOverflow,
+                fmt::format("This model's maximum context length is {} tokens. However, your messages resulted in {} tokens; the "
+                            "request exceeds the available context size.",
+                            n_ctx, n));
+  auto sequence = std::make_shared<Sequence>(std::move(request), std::move(sink), *tokenizer_, n_ctx);
+  {
+    std::lock_guard lock(mutex_);
+    if (closing_) throw Error(ErrorCode::kUnavailable, "The engine is closing.");
+    waiting_.push_back(sequence);
+    ++stats_.requests_total;
+  }
+  wake_.notify_all();
+  return sequence;
+}
+
+EngineStats EngineImpl::stats() const {
+  std::lock_guard lock(mutex_);
+  EngineStats s = stats_;
+  s.running = static_cast<int32_t>(running_.size());
+  s.waiting = static_cast<int32_t>(waiting_.size());
+  return s;
+}
+
+// One step after another, as long as anything runs.
+void EngineImpl::run() {
+  while (admit()) {
+    drop_cancelled();
+    schedule();
+    if (!batch_.parts.empty()) collect(forward());
+  }
+  const Error closing(ErrorCode::kUnavailable, "The engine is closing.");
+  for (auto& s : running_) s->fail(closing);
+  for (auto& s : waiting_) s->fail(closing);
+  running_.clear();
+  waiting_.clear();
+}
+
+// Sleeps until there is something to do; then lets waiting generations in, in order, while they fit.
+bool EngineImpl::admit() {
+  std::unique_lock lock(mutex_);
+  wake_.wait(lock, [&] { return closing_ || !waiting_.empty() || !running_.empty(); });
+  if (closing_) return false;
+  while (!waiting_.empty() && static_cast<int32_t>(running_.size()) < options_.n_parallel) {
+    auto& next = waiting_.front();
+    if (!next->cancelled()) {
+      if (!pool_.reserve(cache::pages_for(next->capacity()))) break;
+      next->admit(pool_);
+    }
+    running_.push_back(std::move(next));
+    waiting_.pop_front();
+  }
+  return true;
+}
+
+void EngineImpl::remove(Sequence* s) {
+  std::lock_guard lock(mutex_);
+  const GenerationStats& g = s->stats();
+  stats_.prompt_tokens_total += g.n_prompt;
+  stats_.generated_tokens_total += g.n_generated;
+  stats_.prompt_seconds_total += g.prompt_ms / 1000;
+  stats_.generated_seconds_total += g.generated_ms / 1000;
+  std::erase_if(running_, [&](const auto& r) { return r.get() == s; });
+}
+
+void EngineImpl::drop_cancelled() {
+  // Those that still wait are told at once, not when their turn comes.
+  std::vector<std::shared_ptr<Sequence>> gone;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& s : waiting_)
+      if (s->cancelled()) gone.push_back(s);
+    std::erase_if(waiting_, [](const auto& s) { return s->cancelled(); });
+  }
+  for (auto& s : running_)
+    if (s->cancelled()) gone.push_back(s);
+  for (auto& s : gone) {
+    s->finish(FinishReason::kCancelled);
+    remove(s.get());
+  }
+}
+
+int32_t EngineImpl::slice_rows(bool beside_decode) const {
+  if (seconds_per_row_ <= 0) return std::min(max_rows_, 128);  // the first slice measures
+  const double rows = (beside_decode ? kSliceSecondsBesideDecode : kSliceSeconds) / seconds_per_row_;
+  return static_cast<int32_t>(std::clamp<double>(rows, std::min(kMinSlice, max_rows_), max_rows_));
+}
+
+// Decode rows of everyone, then slices of those that prefill: each gets an equal share of what is
+// left, beginning with another one each step.
+void EngineImpl::schedule() {
+  batch_.clear();
+  std::vector<Sequence*> prefilling;
+  int32_t room = max_rows_;
+  auto add = [&](Sequence& s, int32_t n) {
+    try {
+      s.prepare_rows(n);
+      batch_.add(s, n);
+      room -= n;
+      return true;
+    } catch (const Error& e) {
+      s.fail(e);
+    } catch (const std::bad_alloc&) {
+      s.fail(Error(ErrorCode::kOutOfMemory, "No memory is left for the cache of this request. Choose a smaller context (-c)."));
+    }
+    return false;
+  };
+  std::vector<Sequence*> failed;
+  for (auto& s : running_) {
+    if (s->prefilling() && s->pending() > 1)
+      prefilling.push_back(s.get());
+    else if (!add(*s, 1))
+      failed.push_back(s.get());
+  }
+  const bool beside_decode = !batch_.parts.empty();
+  room = std::min(room, slice_rows(beside_decode));
+  if (first_prefill_ >= prefilling.size()) first_prefill_ = 0;
+  for (size_t i = 0; i < prefilling.size() && room > 0; ++i) {
+    Sequence& s = *prefilling[(first_prefill_ + i) % prefilling.size()];
+    const auto others = static_cast<int32_t>(prefilling.size() - i);
+    const int32_t n = std::min({s.pending(), room, std::max(1, room / others)});
+    if (!add(s, n)) {
+      failed.push_back(&s);
+      continue;
+    }
+    batch_.prefill_rows += n;
+  }
+  ++first_prefill_;
+  for (Sequence* s : failed) remove(s);
+}
+
+plan::Status EngineImpl::forward() {
+  const Clock::time_point begin = Clock::now();
+  const plan::Status status = prepared_.executable->submit(batch_.step(), logits_.get(), logits_stride_);
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  if (batch_.prefill_rows >= kMinSlice / 2) {
+    const double now = seconds / static_cast<double>(batch_.tokens.size());
+    seconds_per_row_ = seconds_per_row_ <= 0 ? now : 0.7 * seconds_per_row_ + 0.3 * now;
+  }
+  return status;
+}
+
+void EngineImpl::collect(plan::Status status) {
+  {
+    std::lock_guard lock(mutex_);
+    if (batch_.prefill_rows < static_cast<int32_t>(batch_.tokens.size())) ++stats_.decode_steps_total;
+    stats_.kv_bytes_used = static_cast<uint64_t>(pool_.used_pages()) * prepared_.backend->page_bytes();
+  }
+  for (const Batch::Part& part : batch_.parts) {
+    bool ended = false;
+    if (status != plan::Status::kOk) {
+      part.sequence->fail(status == plan::Status::kOutOfMemory
+                              ? Error(ErrorCode::kOutOfMemory, "The device ran out of memory in this step; try again, or use a smaller context (-c).")
+                              : Error(ErrorCode::kDeviceLost, "The device was lost in this step; the request can be sent again."));
+      ended = true;
+    } else {
+      const float* row = logits_.get() + std::max(0, part.output) * logits_stride_;
+      ended = part.sequence->advance(part.n_rows, {row, part.output < 0 ? 0 : tokenizer_->size()});
+    }
+    if (ended) remove(part.sequence);
+  }
+}
+
+}  // namespace
+}  // namespace engine
+
+std::unique_ptr<Engine> Engine::load(const EngineOptions& options, const ProgressFn& progress) {
+  return std::make_unique<engine::EngineImpl>(options, progress);
+}
+
+MemoryEstimate Engine::estimate(const EngineOptions& options) {
+  engine::check_options(options);
+  return engine::Prepared(options).memory;
+}
+
+std::vector<std::string> Engine::architectures() {
+  std::vector<std::string> names;
+  for (const auto& a : model::architectures()) names.emplace_back(a.name);
+  return names;
+}
+
+}  // namespace moraine
