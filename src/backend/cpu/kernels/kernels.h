@@ -12,30 +12,30 @@
 
 namespace moraine::cpu {
 
-constexpr int kGroupRows = 8;   // weight rows interleaved into one group (layout.h)
-constexpr int kKvBlock = 64;    // keys of one softmax step
-constexpr int kKeyGroup = 8;    // keys interleaved in the K cache: [head_dim][8]
-constexpr int kPartition = 512; // keys whose online softmax is merged as a unit
+constexpr int kGroupRows = 8;    // weight rows interleaved into one group (layout.h)
+constexpr int kKvBlock = 64;     // keys of one softmax step
+constexpr int kKeyGroup = 8;     // keys interleaved in the K cache: [head_dim][8]
+constexpr int kPartition = 512;  // keys whose online softmax is merged as a unit
 
 // Activations quantised to int8 with one scale for each block of the weight format's width (32 or 256).
 struct QuantRows {
-  const int8_t* q;       // [rows][q_stride], values in [-127, 127]
-  const float* d;        // [rows][d_stride], one for each block
-  const int16_t* sums;   // [rows][s_stride], sum of each 16 consecutive q
+  const int8_t* q;                       // [rows][q_stride], values in [-127, 127]
+  const float* d;                        // [rows][d_stride], one for each block
+  const int16_t* sums;                   // [rows][s_stride], sum of each 16 consecutive q
   int64_t q_stride, d_stride, s_stride;  // in elements
 };
 
 // y[m][8*g + r] = dot(row r of group g, x[m]) for m < n_rows, g < n_groups.
 struct MatmulArgs {
-  const uint8_t* w;      // first group, aligned to 32
+  const uint8_t* w;  // first group, aligned to 32
   int64_t group_bytes;
   int32_t n_groups;
-  int32_t k;             // values in a row, a whole number of blocks
+  int32_t k;  // values in a row, a whole number of blocks
   int32_t n_rows;
-  QuantRows x;           // quantised formats
-  const float* xf;       // float formats: [n_rows][xf_stride]
+  QuantRows x;      // quantised formats
+  const float* xf;  // float formats: [n_rows][xf_stride]
   int64_t xf_stride;
-  float* y;              // [n_rows][y_stride]
+  float* y;  // [n_rows][y_stride]
   int64_t y_stride;
 };
 using MatmulFn = void (*)(const MatmulArgs&) noexcept;
@@ -50,17 +50,17 @@ enum KvFormat : int { kKvF16 = 0, kKvQ8_0 = 1, kKvF32 = 2, kNumKvFormats = 3 };
 // each query is carried in and out: m = -inf, l = 0, o = 0 at the start of a partition.
 struct AttendArgs {
   int32_t head_dim;
-  int32_t n_q;                 // at most kMaxQueries
-  const float* const* q;       // [n_q] vectors of head_dim, already scaled
+  int32_t n_q;            // at most kMaxQueries
+  const float* const* q;  // [n_q] vectors of head_dim, already scaled
   const int32_t* lo;
   const int32_t* hi;
   int32_t begin, end;
   const uint8_t* const* k_pages;  // this layer's and head's K: [0] is in the page that holds `begin`
   const uint8_t* const* v_pages;
-  float* m;                    // [n_q] running maximum
-  float* l;                    // [n_q] running sum of exp
-  float* const* o;             // [n_q] vectors of head_dim
-  float* scratch;              // attend_scratch_floats(head_dim)
+  float* m;         // [n_q] running maximum
+  float* l;         // [n_q] running sum of exp
+  float* const* o;  // [n_q] vectors of head_dim
+  float* scratch;   // attend_scratch_floats(head_dim)
 };
 constexpr int kMaxQueries = 16;
 constexpr int attend_scratch_floats(int head_dim) { return kMaxQueries * kKvBlock + kKvBlock * head_dim; }

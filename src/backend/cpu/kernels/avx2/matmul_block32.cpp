@@ -176,8 +176,7 @@ MORAINE_INLINE void tile(Blocks block, int n, const Rows& x, float* y, int64_t y
   const __m256i mask = first_lanes(n);
 #pragma GCC unroll 4
   for (int m = 0; m < kRows; ++m) {
-    const __m256i sums =
-        _mm256_maskload_epi32(reinterpret_cast<const int*>(x.sums + m * x.s_stride), mask);
+    const __m256i sums = _mm256_maskload_epi32(reinterpret_cast<const int*>(x.sums + m * x.s_stride), mask);
     const __m256 dx = _mm256_maskload_ps(x.d + m * x.d_stride, mask);
     _mm256_store_ps(fix[m], F::correction(pair_sums(sums), dx));
     acc[m] = first ? _mm256_setzero_ps() : _mm256_loadu_ps(y + m * y_stride);
@@ -205,10 +204,18 @@ MORAINE_INLINE void rows(const MatmulArgs& a, Blocks block, int b0, int n, float
                     a.x.s_stride};
     float* out = y + m * a.y_stride;
     switch (a.n_rows - m) {
-      case 1: tile<F, 1>(block, n, x, out, a.y_stride, b0 == 0); break;
-      case 2: tile<F, 2>(block, n, x, out, a.y_stride, b0 == 0); break;
-      case 3: tile<F, 3>(block, n, x, out, a.y_stride, b0 == 0); break;
-      default: tile<F, 4>(block, n, x, out, a.y_stride, b0 == 0); break;
+      case 1:
+        tile<F, 1>(block, n, x, out, a.y_stride, b0 == 0);
+        break;
+      case 2:
+        tile<F, 2>(block, n, x, out, a.y_stride, b0 == 0);
+        break;
+      case 3:
+        tile<F, 3>(block, n, x, out, a.y_stride, b0 == 0);
+        break;
+      default:
+        tile<F, 4>(block, n, x, out, a.y_stride, b0 == 0);
+        break;
     }
   }
 }

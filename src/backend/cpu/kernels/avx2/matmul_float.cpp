@@ -54,10 +54,18 @@ MORAINE_INLINE void tile(const MatmulArgs& a, int g, int m) {
 template <class F, int kGroups>
 MORAINE_INLINE void rows(const MatmulArgs& a, int g) {
   for (int m = 0; m < a.n_rows; m += 4) switch (a.n_rows - m) {
-      case 1: tile<F, kGroups, 1>(a, g, m); break;
-      case 2: tile<F, kGroups, 2>(a, g, m); break;
-      case 3: tile<F, kGroups, 3>(a, g, m); break;
-      default: tile<F, kGroups, 4>(a, g, m); break;
+      case 1:
+        tile<F, kGroups, 1>(a, g, m);
+        break;
+      case 2:
+        tile<F, kGroups, 2>(a, g, m);
+        break;
+      case 3:
+        tile<F, kGroups, 3>(a, g, m);
+        break;
+      default:
+        tile<F, kGroups, 4>(a, g, m);
+        break;
     }
 }
 

@@ -44,8 +44,7 @@ struct ScalesAndMins {
     for (int t = 0; t < 2; ++t) {
       int64_t bits;
       memcpy(&bits, p + 32 + 8 * t, 8);
-      const __m256i high =
-          _mm256_srlv_epi64(_mm256_sllv_epi64(_mm256_set1_epi64x(bits), to_bits_4_5), down);
+      const __m256i high = _mm256_srlv_epi64(_mm256_sllv_epi64(_mm256_set1_epi64x(bits), to_bits_4_5), down);
       out[t] = _mm256_or_si256(t == 0 ? low_nibbles(low) : high_nibbles(low),
                                _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
     }
@@ -273,10 +272,18 @@ MORAINE_INLINE void rows(const MatmulArgs& a, const Quants& quants, const typena
                     a.x.s_stride};
     float* out = y + m * a.y_stride;
     switch (a.n_rows - m) {
-      case 1: tile<F, 1>(quants, scales, x, out, a.y_stride, b == 0); break;
-      case 2: tile<F, 2>(quants, scales, x, out, a.y_stride, b == 0); break;
-      case 3: tile<F, 3>(quants, scales, x, out, a.y_stride, b == 0); break;
-      default: tile<F, 4>(quants, scales, x, out, a.y_stride, b == 0); break;
+      case 1:
+        tile<F, 1>(quants, scales, x, out, a.y_stride, b == 0);
+        break;
+      case 2:
+        tile<F, 2>(quants, scales, x, out, a.y_stride, b == 0);
+        break;
+      case 3:
+        tile<F, 3>(quants, scales, x, out, a.y_stride, b == 0);
+        break;
+      default:
+        tile<F, 4>(quants, scales, x, out, a.y_stride, b == 0);
+        break;
     }
   }
 }

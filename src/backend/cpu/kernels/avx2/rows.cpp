@@ -16,7 +16,8 @@ MORAINE_INLINE void quantize(const float* x, int32_t k, int8_t* q, float* d, int
       const __m256i v = quantize_32(x, id);
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), v);
       // Sums of 8 bytes each, offset to unsigned.
-      const __m256i eight = _mm256_sad_epu8(_mm256_xor_si256(v, _mm256_set1_epi8(-128)), _mm256_setzero_si256());
+      const __m256i eight =
+          _mm256_sad_epu8(_mm256_xor_si256(v, _mm256_set1_epi8(-128)), _mm256_setzero_si256());
       const __m256i sixteen = _mm256_add_epi64(eight, _mm256_unpackhi_epi64(eight, eight));
       sums[0] = static_cast<int16_t>(_mm256_extract_epi32(sixteen, 0) - 16 * 128);
       sums[1] = static_cast<int16_t>(_mm256_extract_epi32(sixteen, 4) - 16 * 128);
@@ -89,7 +90,8 @@ void silu_mul(float* gate, const float* up, int32_t n) noexcept {
 
 void gelu_tanh_mul(float* gate, const float* up, int32_t n) noexcept {
   for_each(gate, up, n, [](__m256 g, __m256 u) {
-    const __m256 cubic = _mm256_fmadd_ps(constant(0.0713548163f), _mm256_mul_ps(g, g), constant(1.5957691216f));
+    const __m256 cubic =
+        _mm256_fmadd_ps(constant(0.0713548163f), _mm256_mul_ps(g, g), constant(1.5957691216f));
     return _mm256_mul_ps(gated(g, _mm256_mul_ps(g, cubic)), u);
   });
 }

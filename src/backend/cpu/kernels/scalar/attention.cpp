@@ -124,6 +124,7 @@ void attend(const AttendArgs& a) noexcept {
         p[j - block] = s;
         m = s > m ? s : m;
       }
+      m += 0.0f;  // never -0, so that the maximum does not depend on the order it was found in
       float lane[8] = {};
       for (int32_t j = block; j < block + kKvBlock; ++j) {
         float& e = p[j - block];

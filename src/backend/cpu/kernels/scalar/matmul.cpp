@@ -28,7 +28,7 @@ struct Q4_1 {
     int32_t dot = 0;
     for (int v = 0; v < 32; ++v) dot += nibble(w + 32, row, v) * q[v];
     acc = fmaf(load_half(w + 2 * row) * dx, static_cast<float>(dot), acc);
-    return fmaf(load_half(w + 16 + 2 * row) * dx, static_cast<float>(s[0] + s[1]), acc);
+    return fmaf(load_half(w + 16 + 2 * row), dx * static_cast<float>(s[0] + s[1]), acc);
   }
 };
 

@@ -1,0 +1,40 @@
+// The table of AVX2 kernels. Compiled for every x86-64: only the kernels' own files use AVX2.
+#include "backend/cpu/kernels/avx2/kernels.h"
+
+namespace moraine::cpu {
+
+const Kernels& avx2_kernels() {
+  static const Kernels table = [] {
+    Kernels k = {};
+    k.isa = "avx2";
+    k.matmul[0] = avx2::matmul_f32;
+    k.matmul[1] = avx2::matmul_f16;
+    k.matmul[30] = avx2::matmul_bf16;
+    k.matmul[2] = avx2::matmul_q4_0;
+    k.matmul[3] = avx2::matmul_q4_1;
+    k.matmul[6] = avx2::matmul_q5_0;
+    k.matmul[8] = avx2::matmul_q8_0;
+    k.matmul[12] = avx2::matmul_q4_k;
+    k.matmul[13] = avx2::matmul_q5_k;
+    k.matmul[14] = avx2::matmul_q6_k;
+    k.quantize32 = avx2::quantize32;
+    k.quantize256 = avx2::quantize256;
+    k.rms_norm = avx2::rms_norm;
+    k.add = avx2::add;
+    k.silu_mul = avx2::silu_mul;
+    k.gelu_tanh_mul = avx2::gelu_tanh_mul;
+    k.rope = avx2::rope;
+    k.store_k[kKvF16] = avx2::store_k_f16;
+    k.store_k[kKvQ8_0] = avx2::store_k_q8_0;
+    k.store_v[kKvF16] = avx2::store_v_f16;
+    k.store_v[kKvQ8_0] = avx2::store_v_q8_0;
+    k.attend[kKvF16][kKvF16] = avx2::attend_f16_f16;
+    k.attend[kKvF16][kKvQ8_0] = avx2::attend_f16_q8_0;
+    k.attend[kKvQ8_0][kKvF16] = avx2::attend_q8_0_f16;
+    k.attend[kKvQ8_0][kKvQ8_0] = avx2::attend_q8_0_q8_0;
+    return k;
+  }();
+  return table;
+}
+
+}  // namespace moraine::cpu

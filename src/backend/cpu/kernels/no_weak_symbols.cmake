@@ -1,0 +1,17 @@
+# Fails if an object of OBJECTS (a list) exports a weak symbol. The linker keeps one copy of a weak
+# function for the whole program; a copy compiled for AVX2 would kill the program where there is none.
+foreach(object IN LISTS OBJECTS)
+  execute_process(COMMAND ${NM} -C ${object} OUTPUT_VARIABLE symbols RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "${NM} cannot read ${object}")
+  endif()
+  string(REGEX MATCH "[^\n]* T [^\n]*" exported "${symbols}")
+  if(NOT exported)
+    message(FATAL_ERROR "${object} exports no function: this test looks at the wrong file")
+  endif()
+  string(REGEX MATCHALL "[^\n]* [WwVvu] [^\n]*" weak "${symbols}")
+  if(weak)
+    string(REPLACE ";" "\n" weak "${weak}")
+    message(FATAL_ERROR "${object} has weak symbols:\n${weak}")
+  endif()
+endforeach()
