@@ -305,7 +305,9 @@ asio::awaitable<bool> Connection::send(std::string_view bytes) {
     if (closed_) co_return false;
     watchdog_.expires_after(context_.options.write_timeout);
     watchdog_.async_wait([self = shared_from_this()](error_code cancelled) {
-      if (!cancelled) self->close_stream();
+      if (cancelled) return;
+      self->stream_->abort();
+      self->close_stream();
     });
     error_code error;
     const std::size_t n = co_await stream_->write_some(asio::buffer(bytes.data(), bytes.size()), error);

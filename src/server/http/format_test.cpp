@@ -1,3 +1,4 @@
+// Heads, chunks and error objects as text.
 #include "server/http/format.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// The grammar and its limits on bytes alone, in pieces of every size.
 #include "server/http/parser.h"
 
 #include <gtest/gtest.h>

@@ -27,6 +27,12 @@ void close_socket(tcp::socket& socket) noexcept {
   socket.close(ignored);
 }
 
+void abort_socket(tcp::socket& socket) noexcept {
+  error_code ignored;
+  socket.set_option(asio::socket_base::linger(true, 0), ignored);
+  socket.close(ignored);
+}
+
 class PlainStream final : public Stream {
  public:
   explicit PlainStream(tcp::socket socket) : socket_(std::move(socket)) {}
@@ -47,6 +53,7 @@ class PlainStream final : public Stream {
     co_return;
   }
   void close() noexcept override { close_socket(socket_); }
+  void abort() noexcept override { abort_socket(socket_); }
 
  private:
   tcp::socket socket_;
@@ -72,6 +79,7 @@ class TlsStream final : public Stream {
     co_await stream_.async_shutdown(asio::redirect_error(asio::use_awaitable, ignored));
   }
   void close() noexcept override { close_socket(stream_.next_layer()); }
+  void abort() noexcept override { abort_socket(stream_.next_layer()); }
 
  private:
   asio::ssl::stream<tcp::socket> stream_;

@@ -24,6 +24,8 @@ class Stream {
   // Says that nothing more will be sent; the peer may still send.
   virtual boost::asio::awaitable<void> finish_sending() = 0;
   virtual void close() noexcept = 0;
+  // Closes and forgets what the system has not delivered: for a peer that does not read.
+  virtual void abort() noexcept = 0;
 };
 
 class TlsContext;

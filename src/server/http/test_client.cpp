@@ -1,3 +1,4 @@
+// See test_client.h.
 #include "server/http/test_client.h"
 
 #include <arpa/inet.h>
