@@ -182,7 +182,7 @@ MORAINE_INLINE void tile(Blocks block, int n, const Rows& x, float* y, int64_t y
     acc[m] = first ? _mm256_setzero_ps() : _mm256_loadu_ps(y + m * y_stride);
   }
   for (int b = 0; b < n; ++b) {
-    const typename F::Block w = block(b);
+    const auto& w = block(b);
 #pragma GCC unroll 4
     for (int m = 0; m < kRows; ++m)
       acc[m] = F::add(w, x.q + m * x.q_stride + 32 * b, _mm256_broadcast_ss(x.d + m * x.d_stride + b),
