@@ -12,7 +12,6 @@
 #include <utility>
 
 #include "server/api/auth.h"
-#include "server/api/chat_renderer.h"
 #include "server/api/context.h"
 #include "server/api/errors.h"
 #include "server/api/fields.h"
@@ -26,6 +25,33 @@ void reply_json(http::Exchange& exchange, const Json& body) {
   response.body = dump(body);
   exchange.reply(std::move(response));
 }
+
+namespace {
+
+void compile_template(ServedModel& model, const ModelInfo& info, const ApiOptions& options, Log& log) {
+  const auto text_of = [&](TokenId id) {
+    return model.tokenizer->contains(id) ? std::string(model.tokenizer->token_bytes(id)) : "";
+  };
+  const SpecialTokens& special = model.tokenizer->special();
+  chat::TemplateSource source;
+  source.texts = info.chat_templates;
+  source.names = info.chat_template_names;
+  source.override_text = options.chat_template;
+  source.bos_token = text_of(special.bos);
+  source.eos_token = text_of(special.eos);
+  source.unk_token = text_of(special.unk);
+  source.pad_token = text_of(special.pad);
+  try {
+    model.chat_template = chat::ChatTemplate::compile(source);
+    if (!model.chat_template->note().empty()) log.line(LogLevel::kWarning, model.chat_template->note());
+  } catch (const Error& e) {
+    if (!options.chat_template.empty()) throw;
+    model.chat_template_error = e.what();
+    log.line(LogLevel::kWarning, e.what());
+  }
+}
+
+}  // namespace
 
 struct Api::State {
   std::shared_ptr<const ApiOptions> options;
@@ -81,10 +107,7 @@ void Api::set_ready(std::shared_ptr<Engine> engine) {
   model->id = state_->options->alias.empty() ? info.file_name : state_->options->alias;
   model->created = unix_seconds();
   model->sampling = sampling_defaults(info.sampling, state_->options->sampling);
-  model->chat_template = state_->options->chat_template;
-  if (model->chat_template.empty() && !info.chat_templates.empty())
-    model->chat_template = info.chat_templates[0];
-  model->render_chat = make_chat_renderer(model->chat_template, *model->tokenizer, *state_->log);
+  compile_template(*model, info, *state_->options, *state_->log);
   model->engine = std::move(engine);
   const std::lock_guard lock(state_->mutex);
   state_->model = std::move(model);

@@ -56,7 +56,8 @@ class Api {
   Api& operator=(const Api&) = delete;
 
   void set_loading(const LoadProgress& progress);
-  // Compiles the chat template; one that does not compile is logged, and only chat calls fail by it.
+  // Compiles the chat template. One of the file's that does not compile is logged, and only chat calls
+  // fail by it; for one of the options Error is thrown, and the state stays as it was.
   void set_ready(std::shared_ptr<Engine> engine);
   void set_failed(const Error& error);  // from now on every call answers 500 with this message
 

@@ -66,18 +66,19 @@ std::string text_of(const Call& call, const Json& content, const std::string& pa
   return text;
 }
 
-// Templates iterate over arguments as an object; clients send them as text. What is no JSON object stays
-// text: a model's own broken call, echoed, must not fail the conversation.
-Json template_arguments(const Json& arguments) {
-  if (!arguments.is_string()) return arguments.is_null() ? Json::object() : arguments;
-  const auto& text = arguments.get_ref<const std::string&>();
-  if (text.empty()) return Json::object();
+// Arguments are an object or, as OpenAI has it, the text of one; which of them a template takes is
+// src/chat's to know. Text is JSON within JSON: the same limits hold for it.
+Json template_arguments(const Json* arguments, const std::string& path) {
+  if (arguments == nullptr) return "{}";
+  if (!arguments->is_string()) return *arguments;
+  const auto& text = arguments->get_ref<const std::string&>();
+  if (text.empty()) return "{}";
   try {
-    Json parsed = parse_json(text);
-    if (parsed.is_object()) return parsed;
-  } catch (const ApiError&) {
+    return mend_json(text);
+  } catch (ApiError& e) {
+    e.param = path;
+    throw;
   }
-  return arguments;
 }
 
 Json template_tool_calls(const Json& calls, const std::string& path) {
@@ -92,13 +93,12 @@ Json template_tool_calls(const Json& calls, const std::string& path) {
     const auto name = function->string("name");
     if (!name)
       throw bad_request(function->path("name"), fmt::format("'{}' is missing.", function->path("name")));
-    const Json* arguments = function->find("arguments");
     Json call = Json::object();
     if (const auto id = fields.string("id")) call["id"] = *id;
     call["type"] = "function";
     call["function"] = {
         {"name", *name},
-        {"arguments", arguments != nullptr ? template_arguments(*arguments) : Json::object()}};
+        {"arguments", template_arguments(function->find("arguments"), function->path("arguments"))}};
     result.push_back(std::move(call));
   }
   return result;
@@ -206,12 +206,16 @@ std::string render_chat_prompt(const Call& call, const Fields& body) {
       throw bad_request("messages", "'messages' holds nothing but the beginning of an answer.");
   }
 
-  ChatInput input;
-  input.messages = dump(shown);
-  input.tools = template_tools(call, body);
-  input.variables = template_variables(call, body);
+  const std::string messages_json = dump(shown);
+  const std::string tools_json = template_tools(call, body);
+  const std::string variables_json = template_variables(call, body);
+  if (!call.model->chat_template) throw Error(ErrorCode::kUnsupported, call.model->chat_template_error);
+  chat::RenderInput input;
+  input.messages_json = messages_json;
+  input.tools_json = tools_json;
+  input.variables_json = variables_json;
   input.add_generation_prompt = body.boolean("add_generation_prompt").value_or(true) || !unfinished.empty();
-  return call.model->render_chat(input) + unfinished;
+  return call.model->chat_template->render(input) + unfinished;
 }
 
 }  // namespace moraine::server

@@ -5,10 +5,10 @@
 #include <moraine/tokenizer.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 
+#include "chat/template.h"
 #include "server/api/api.h"
 #include "server/api/json.h"
 #include "server/api/log.h"
@@ -17,25 +17,15 @@
 
 namespace moraine::server {
 
-// A conversation as a template wants it: JSON texts, already brought into the shapes templates know.
-struct ChatInput {
-  std::string messages;   // an array
-  std::string tools;      // an array; "": none
-  std::string variables;  // an object: further values the template sees
-  bool add_generation_prompt = true;
-};
-// The text of the prompt. Throws Error{kInvalidArgument} with the template's own words.
-using ChatRenderer = std::function<std::string(const ChatInput&)>;
-
 // A model from set_ready() on: immutable, shared by the exchanges that use it.
 struct ServedModel {
   std::shared_ptr<Engine> engine;
-  std::shared_ptr<const Tokenizer> tokenizer;  // the engine's; keeps it alive
-  std::string id;                              // the alias, or the file's name
-  int64_t created = 0;                         // seconds of Unix time
-  SamplingChoice sampling;                     // the defaults, with their sources
-  std::string chat_template;                   // its Jinja text; "": the file has none
-  ChatRenderer render_chat;                    // never empty; throws where there is no working template
+  std::shared_ptr<const Tokenizer> tokenizer;               // the engine's; keeps it alive
+  std::string id;                                           // the alias, or the file's name
+  int64_t created = 0;                                      // seconds of Unix time
+  SamplingChoice sampling;                                  // the defaults, with their sources
+  std::shared_ptr<const chat::ChatTemplate> chat_template;  // null: the file's does not compile,
+  std::string chat_template_error;                          // and why
 };
 
 struct Call {

@@ -39,7 +39,7 @@ void props(const Call& call) {
       {"modalities", {{"vision", false}, {"audio", false}}},
       {"n_ctx", info.n_ctx},
       {"n_ctx_train", info.n_ctx_train},
-      {"chat_template", model.chat_template},
+      {"chat_template", model.chat_template ? model.chat_template->text() : ""},
       {"bos_token", token_text(model.tokenizer->special().bos)},
       {"eos_token", token_text(model.tokenizer->special().eos)},
       {"build_info", call.options->build_info},

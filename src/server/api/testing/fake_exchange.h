@@ -1,0 +1,66 @@
+// An exchange without a socket: a request made by hand, an answer kept for the test to look at.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/http/http.h"
+
+namespace moraine::server {
+
+class FakeExchange : public http::Exchange {
+ public:
+  FakeExchange(std::string method, std::string path, std::string body = "",
+               std::vector<http::Header> headers = {}) {
+    request_.method = std::move(method);
+    request_.path = std::move(path);
+    request_.body = std::move(body);
+    request_.headers = std::move(headers);
+  }
+
+  const http::Request& request() const override { return request_; }
+  void reply(http::Response response) override {
+    ++n_answers;
+    head = std::move(response);
+    body = head.body;
+    ended = true;
+  }
+  void begin(http::Response response, std::string) override {
+    ++n_answers;
+    head = std::move(response);
+    streamed = true;
+  }
+  bool write(std::string chunk) override {
+    if (left) return false;
+    body += chunk;
+    return true;
+  }
+  void end() override { ended = true; }
+  void on_close(std::function<void()> fn) override { close_ = std::move(fn); }
+
+  void leave() {  // the client goes away
+    left = true;
+    if (auto fn = std::exchange(close_, nullptr)) fn();
+  }
+  std::string header(std::string_view name) const {
+    for (const auto& h : head.headers) {
+      if (h.name == name) return h.value;
+    }
+    return "";
+  }
+
+  http::Response head;
+  std::string body;
+  int n_answers = 0;  // reply() and begin() calls: 1 once it is answered
+  bool streamed = false, ended = false, left = false;
+
+ private:
+  http::Request request_;
+  std::function<void()> close_;
+};
+
+}  // namespace moraine::server
