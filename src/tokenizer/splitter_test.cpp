@@ -1,5 +1,6 @@
 #include "tokenizer/splitter.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <moraine/error.h>
 
@@ -15,7 +16,7 @@ class SplitterTest : public ::testing::Test {
   std::vector<std::string> split(std::string_view text, bool parse_special) {
     std::vector<std::string> parts;
     for (const Segment& s : splitter_.split(text, parse_special))
-      parts.emplace_back(s.text).insert(0, s.token == kNoToken ? "" : "#");
+      parts.push_back(fmt::format("{}{}", s.token == kNoToken ? "" : "#", s.text));
     return parts;
   }
   Vocab vocab_{testing::tiny_bpe(), ModelKind::kBpe};

