@@ -1,18 +1,17 @@
 // Matrix products of the formats with 32-value blocks: Q4_0, Q4_1, Q5_0, Q8_0.
 //
-// The eight rows of a group are the eight lanes. Work goes in chunks of eight blocks (256 values): for a
-// few activation rows each block is unpacked in registers and used at once (`direct`); for many, a chunk
-// is unpacked once into 2 KB of stack (`panel`) and used by all of them. y itself carries the sums from
-// chunk to chunk. Both do the float operations of kernels/scalar/matmul.cpp, in its order.
+// The eight rows of a group are the eight lanes. Work goes in chunks of eight blocks (256 values). Up to
+// four activation rows: each block is unpacked in registers and used at once (`direct`). More: a chunk is
+// unpacked once into 2 KB of stack and used by all of them (`panel`), y carrying the sums from chunk to
+// chunk. Both do the float operations of kernels/scalar/matmul.cpp, in its order.
 #include "backend/cpu/kernels/avx2/kernels.h"
 #include "backend/cpu/kernels/avx2/simd.h"
 
 namespace moraine::cpu::avx2 {
 namespace {
 
-constexpr int kChunk = 8;      // blocks
-constexpr int kTile = 4;       // activation rows that share an unpacked block
-constexpr int kPanelRows = 8;  // from this many on, unpacking to memory pays
+constexpr int kChunk = 8;  // blocks
+constexpr int kTile = 4;   // activation rows that share an unpacked block
 
 const __m256i kLow4 = {0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f};
 
@@ -20,8 +19,8 @@ MORAINE_INLINE __m256i low_nibbles(__m256i v) { return _mm256_and_si256(v, kLow4
 MORAINE_INLINE __m256i high_nibbles(__m256i v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
 
 // What a format provides: Block, a block of the group unpacked; unpack(); correction(): from the sums
-// and scales of eight activation blocks, a term of each that is the same for all rows; and add(): one
-// activation block multiplied into acc.
+// and scales of eight activation blocks, a term of each that is the same for all rows; dot(): one block times
+// kRows activation blocks, exact; and add(): one dot product scaled and added to acc.
 
 // Weights are unsigned nibbles minus 8: the 8 times the activations' sum is subtracted apart.
 struct Q4_0 {
@@ -44,8 +43,14 @@ struct Q4_0 {
   MORAINE_INLINE static __m256 correction(__m256i sums, __m256) {
     return _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 3)));
   }
-  MORAINE_INLINE static __m256 add(const Block& b, const int8_t* q, __m256 dx, __m256 fix, __m256 acc) {
-    const __m256i dot = _mm256_add_epi32(pair_sums(dot_u8<8>(b.u, q)), _mm256_castps_si256(fix));
+  template <int kRows>
+  MORAINE_INLINE static void dot(const Block& b, const int8_t* q, int64_t q_stride, __m256i* dot) {
+    dot_u8<8, kRows>(b.u, q, q_stride, dot);
+#pragma GCC unroll 4
+    for (int m = 0; m < kRows; ++m) dot[m] = pair_sums(dot[m]);
+  }
+  MORAINE_INLINE static __m256 add(const Block& b, __m256i dot, __m256 dx, __m256 fix, __m256 acc) {
+    dot = _mm256_add_epi32(dot, _mm256_castps_si256(fix));
     return _mm256_fmadd_ps(_mm256_mul_ps(b.d, dx), _mm256_cvtepi32_ps(dot), acc);
   }
 };
@@ -71,8 +76,13 @@ struct Q4_1 {
   MORAINE_INLINE static __m256 correction(__m256i sums, __m256 dx) {
     return _mm256_mul_ps(dx, _mm256_cvtepi32_ps(sums));
   }
-  MORAINE_INLINE static __m256 add(const Block& b, const int8_t* q, __m256 dx, __m256 fix, __m256 acc) {
-    const __m256i dot = pair_sums(dot_u8<8>(b.u, q));
+  template <int kRows>
+  MORAINE_INLINE static void dot(const Block& b, const int8_t* q, int64_t q_stride, __m256i* dot) {
+    dot_u8<8, kRows>(b.u, q, q_stride, dot);
+#pragma GCC unroll 4
+    for (int m = 0; m < kRows; ++m) dot[m] = pair_sums(dot[m]);
+  }
+  MORAINE_INLINE static __m256 add(const Block& b, __m256i dot, __m256 dx, __m256 fix, __m256 acc) {
     acc = _mm256_fmadd_ps(_mm256_mul_ps(b.d, dx), _mm256_cvtepi32_ps(dot), acc);
     return _mm256_fmadd_ps(b.min, fix, acc);
   }
@@ -99,10 +109,16 @@ struct Q5_0 {
   MORAINE_INLINE static __m256 correction(__m256i sums, __m256) {
     return _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 4)));
   }
-  MORAINE_INLINE static __m256 add(const Block& b, const int8_t* q, __m256 dx, __m256 fix, __m256 acc) {
-    const __m256i first = pair_sums(dot_u8<4>(b.u, q)), second = pair_sums(dot_u8<4>(b.u + 4, q + 16));
-    const __m256i dot = _mm256_add_epi32(_mm256_add_epi32(first, second), _mm256_castps_si256(fix));
-    return _mm256_fmadd_ps(_mm256_mul_ps(b.d, dx), _mm256_cvtepi32_ps(dot), acc);
+  template <int kRows>
+  MORAINE_INLINE static void dot(const Block& b, const int8_t* q, int64_t q_stride, __m256i* dot) {
+    __m256i second[kRows];
+    dot_u8<4, kRows>(b.u, q, q_stride, dot);
+    dot_u8<4, kRows>(b.u + 4, q + 16, q_stride, second);
+#pragma GCC unroll 4
+    for (int m = 0; m < kRows; ++m) dot[m] = _mm256_add_epi32(pair_sums(dot[m]), pair_sums(second[m]));
+  }
+  MORAINE_INLINE static __m256 add(const Block& b, __m256i dot, __m256 dx, __m256 fix, __m256 acc) {
+    return Q4_0::add(b, dot, dx, fix, acc);
   }
 };
 
@@ -119,13 +135,20 @@ struct Q8_0Signed {
     return b;
   }
   MORAINE_INLINE static __m256 correction(__m256i, __m256 dx) { return dx; }
-  MORAINE_INLINE static __m256 add(const Block& b, const int8_t* q, __m256 dx, __m256, __m256 acc) {
-    __m256i dot = _mm256_setzero_si256();
+  template <int kRows>
+  MORAINE_INLINE static void dot(const Block& b, const int8_t* q, int64_t q_stride, __m256i* dot) {
 #pragma GCC unroll 8
     for (int s = 0; s < 8; ++s) {
-      const __m256i x = _mm256_sign_epi8(broadcast4(q + 4 * s), b.u[s]);
-      dot = _mm256_add_epi32(dot, pair_sums(_mm256_maddubs_epi16(_mm256_abs_epi8(b.u[s]), x)));
+      const __m256i magnitude = _mm256_abs_epi8(b.u[s]);
+#pragma GCC unroll 4
+      for (int m = 0; m < kRows; ++m) {
+        const __m256i x = _mm256_sign_epi8(broadcast4(q + m * q_stride + 4 * s), b.u[s]);
+        const __m256i products = pair_sums(_mm256_maddubs_epi16(magnitude, x));
+        dot[m] = s == 0 ? products : _mm256_add_epi32(dot[m], products);
+      }
     }
+  }
+  MORAINE_INLINE static __m256 add(const Block& b, __m256i dot, __m256 dx, __m256, __m256 acc) {
     return _mm256_fmadd_ps(_mm256_mul_ps(b.d, dx), _mm256_cvtepi32_ps(dot), acc);
   }
 };
@@ -152,114 +175,144 @@ struct Q8_0Nibbles {
   MORAINE_INLINE static __m256 correction(__m256i sums, __m256) {
     return _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 7)));
   }
-  MORAINE_INLINE static __m256 add(const Block& b, const int8_t* q, __m256 dx, __m256 fix, __m256 acc) {
-    const __m256i low = pair_sums(dot_u8<8>(b.low, q));
-    const __m256i high = _mm256_madd_epi16(dot_u8<8>(b.high, q), _mm256_set1_epi16(16));
-    const __m256i dot = _mm256_add_epi32(_mm256_add_epi32(low, high), _mm256_castps_si256(fix));
+  template <int kRows>
+  MORAINE_INLINE static void dot(const Block& b, const int8_t* q, int64_t q_stride, __m256i* dot) {
+    __m256i high[kRows];
+    dot_u8<8, kRows>(b.low, q, q_stride, dot);
+    dot_u8<8, kRows>(b.high, q, q_stride, high);
+#pragma GCC unroll 4
+    for (int m = 0; m < kRows; ++m)
+      dot[m] = _mm256_add_epi32(pair_sums(dot[m]), _mm256_madd_epi16(high[m], _mm256_set1_epi16(16)));
+  }
+  MORAINE_INLINE static __m256 add(const Block& b, __m256i dot, __m256 dx, __m256 fix, __m256 acc) {
+    dot = _mm256_add_epi32(dot, _mm256_castps_si256(fix));
     return _mm256_fmadd_ps(_mm256_mul_ps(b.d, dx), _mm256_cvtepi32_ps(dot), acc);
   }
 };
 
-// The activations of a tile's rows, at the chunk's first block.
-struct Rows {
+// The activations of a tile's rows, at some block.
+struct Activations {
   const int8_t* q;
   const float* d;
   const int16_t* sums;
   int64_t q_stride, d_stride, s_stride;
 };
 
-// kRows x 8 outputs at y: n blocks added to what y holds (nothing yet, if `first`).
+MORAINE_INLINE Activations activations(const QuantRows& x, int m, int b) {
+  return {x.q + m * x.q_stride + 32 * b,
+          x.d + m * x.d_stride + b,
+          x.sums + m * x.s_stride + 2 * b,
+          x.q_stride,
+          x.d_stride,
+          x.s_stride};
+}
+
+// acc[m] += n <= kChunk blocks times kRows activation rows; block(i) is the i-th, unpacked.
 template <class F, int kRows, class Blocks>
-MORAINE_INLINE void tile(Blocks block, int n, const Rows& x, float* y, int64_t y_stride, bool first) {
+MORAINE_INLINE void add_chunk(Blocks block, int n, const Activations& x, __m256* acc) {
   alignas(32) float fix[kRows][kChunk];
-  __m256 acc[kRows];
   const __m256i mask = first_lanes(n);
 #pragma GCC unroll 4
   for (int m = 0; m < kRows; ++m) {
     const __m256i sums = _mm256_maskload_epi32(reinterpret_cast<const int*>(x.sums + m * x.s_stride), mask);
     const __m256 dx = _mm256_maskload_ps(x.d + m * x.d_stride, mask);
     _mm256_store_ps(fix[m], F::correction(pair_sums(sums), dx));
-    acc[m] = first ? _mm256_setzero_ps() : _mm256_loadu_ps(y + m * y_stride);
   }
   for (int b = 0; b < n; ++b) {
     const auto& w = block(b);
+    __m256i dot[kRows];
+    F::template dot<kRows>(w, x.q + 32 * b, x.q_stride, dot);
 #pragma GCC unroll 4
     for (int m = 0; m < kRows; ++m)
-      acc[m] = F::add(w, x.q + m * x.q_stride + 32 * b, _mm256_broadcast_ss(x.d + m * x.d_stride + b),
+      acc[m] = F::add(w, dot[m], _mm256_broadcast_ss(x.d + m * x.d_stride + b),
                       _mm256_broadcast_ss(&fix[m][b]), acc[m]);
   }
-#pragma GCC unroll 4
-  for (int m = 0; m < kRows; ++m) _mm256_storeu_ps(y + m * y_stride, acc[m]);
 }
 
-// All n_rows over one chunk.
-template <class F, class Blocks>
-MORAINE_INLINE void rows(const MatmulArgs& a, Blocks block, int b0, int n, float* y) {
-  for (int m = 0; m < a.n_rows; m += kTile) {
-    const Rows x = {a.x.q + m * a.x.q_stride + 32 * b0,
-                    a.x.d + m * a.x.d_stride + b0,
-                    a.x.sums + m * a.x.s_stride + 2 * b0,
-                    a.x.q_stride,
-                    a.x.d_stride,
-                    a.x.s_stride};
-    float* out = y + m * a.y_stride;
-    switch (a.n_rows - m) {
-      case 1:
-        tile<F, 1>(block, n, x, out, a.y_stride, b0 == 0);
-        break;
-      case 2:
-        tile<F, 2>(block, n, x, out, a.y_stride, b0 == 0);
-        break;
-      case 3:
-        tile<F, 3>(block, n, x, out, a.y_stride, b0 == 0);
-        break;
-      default:
-        tile<F, 4>(block, n, x, out, a.y_stride, b0 == 0);
-        break;
+// kRows activation rows, all there are.
+template <class F, int kRows>
+void direct(const MatmulArgs& a) {
+  const int n_blocks = a.k / 32;
+  for (int g = 0; g < a.n_groups; ++g) {
+    const uint8_t* w = a.w + g * a.group_bytes;
+    __m256 acc[kRows];
+#pragma GCC unroll 4
+    for (int m = 0; m < kRows; ++m) acc[m] = _mm256_setzero_ps();
+    for (int b = 0; b < n_blocks; b += kChunk, w += kChunk * F::kBytes) {
+      const auto block = [w](int i) __attribute__((always_inline)) {
+        prefetch<F::kBytes>(w + i * F::kBytes);
+        return F::unpack(w + i * F::kBytes);
+      };
+      const int n = n_blocks - b < kChunk ? n_blocks - b : kChunk;
+      add_chunk<F, kRows>(block, n, activations(a.x, 0, b), acc);
     }
+#pragma GCC unroll 4
+    for (int m = 0; m < kRows; ++m) _mm256_storeu_ps(a.y + m * a.y_stride + 8 * g, acc[m]);
   }
 }
 
-template <class F>
-void direct(const MatmulArgs& a) {
-  const int n_blocks = a.k / 32;
-  for (int g = 0; g < a.n_groups; ++g)
-    for (int b0 = 0; b0 < n_blocks; b0 += kChunk) {
-      const uint8_t* w = a.w + g * a.group_bytes + static_cast<int64_t>(b0) * F::kBytes;
-      const int n = n_blocks - b0 < kChunk ? n_blocks - b0 : kChunk;
-      const auto block = [w](int b) __attribute__((always_inline)) {
-        prefetch<F::kBytes>(w + b * F::kBytes);
-        return F::unpack(w + b * F::kBytes);
-      };
-      rows<F>(a, block, b0, n, a.y + 8 * g);
-    }
+// One chunk times rows m..m+kRows-1: added to what y holds or, with the first chunk, to nothing.
+template <class F, int kRows>
+MORAINE_INLINE void panel_tile(const MatmulArgs& a, const typename F::Block* blocks, int b, int n, int g,
+                               int m) {
+  float* y = a.y + m * a.y_stride + 8 * g;
+  __m256 acc[kRows];
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) acc[i] = b == 0 ? _mm256_setzero_ps() : _mm256_loadu_ps(y + i * a.y_stride);
+  const auto block = [blocks](int i) __attribute__((always_inline)) -> const auto& { return blocks[i]; };
+  add_chunk<F, kRows>(block, n, activations(a.x, m, b), acc);
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) _mm256_storeu_ps(y + i * a.y_stride, acc[i]);
 }
 
 template <class F>
 void panel(const MatmulArgs& a) {
   const int n_blocks = a.k / 32;
-  typename F::Block unpacked[kChunk];
+  typename F::Block blocks[kChunk];
   for (int g = 0; g < a.n_groups; ++g)
-    for (int b0 = 0; b0 < n_blocks; b0 += kChunk) {
-      const uint8_t* w = a.w + g * a.group_bytes + static_cast<int64_t>(b0) * F::kBytes;
-      const int n = n_blocks - b0 < kChunk ? n_blocks - b0 : kChunk;
-      for (int b = 0; b < n; ++b) {
-        prefetch<F::kBytes>(w + b * F::kBytes);
-        unpacked[b] = F::unpack(w + b * F::kBytes);
+    for (int b = 0; b < n_blocks; b += kChunk) {
+      const uint8_t* w = a.w + g * a.group_bytes + static_cast<int64_t>(b) * F::kBytes;
+      const int n = n_blocks - b < kChunk ? n_blocks - b : kChunk;
+      for (int i = 0; i < n; ++i, w += F::kBytes) {
+        prefetch<F::kBytes>(w);
+        blocks[i] = F::unpack(w);
       }
-      const auto block = [&unpacked](int b) __attribute__((always_inline)) -> const typename F::Block& {
-        return unpacked[b];
-      };
-      rows<F>(a, block, b0, n, a.y + 8 * g);
+      for (int m = 0; m < a.n_rows; m += kTile) switch (a.n_rows - m) {
+          case 1:
+            panel_tile<F, 1>(a, blocks, b, n, g, m);
+            break;
+          case 2:
+            panel_tile<F, 2>(a, blocks, b, n, g, m);
+            break;
+          case 3:
+            panel_tile<F, 3>(a, blocks, b, n, g, m);
+            break;
+          default:
+            panel_tile<F, 4>(a, blocks, b, n, g, m);
+            break;
+        }
     }
 }
 
 template <class Few, class Many>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
-  if (a.n_rows < kPanelRows)
-    direct<Few>(a);
-  else
-    panel<Many>(a);
+  switch (a.n_rows) {
+    case 1:
+      direct<Few, 1>(a);
+      break;
+    case 2:
+      direct<Few, 2>(a);
+      break;
+    case 3:
+      direct<Few, 3>(a);
+      break;
+    case 4:
+      direct<Few, 4>(a);
+      break;
+    default:
+      panel<Many>(a);
+      break;
+  }
 }
 
 }  // namespace

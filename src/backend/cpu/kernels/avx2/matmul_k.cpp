@@ -1,10 +1,10 @@
 // Matrix products of the formats with 256-value blocks: Q4_K, Q5_K, Q6_K.
 //
 // The eight rows of a group are the eight lanes. A block is eight parts of 32 values; a part's dot
-// products stay 16 bits wide until one multiplication by the part's integer scales widens them. For a few
-// activation rows a part is unpacked in registers and used at once; for many, a whole block is unpacked
-// into 2 KB of stack and used by all of them. y itself carries the sums from block to block. The float
-// operations are those of kernels/scalar/matmul.cpp, in its order.
+// products stay 16 bits wide until one multiplication by the part's integer scales widens them. Up to four
+// activation rows: each part is unpacked in registers and used at once (`direct`). More: a whole block is
+// unpacked into 2 KB of stack and used by all of them (`panel`), y carrying the sums from block to block.
+// Both do the float operations of kernels/scalar/matmul.cpp, in its order.
 #include "backend/cpu/kernels/avx2/kernels.h"
 #include "backend/cpu/kernels/avx2/simd.h"
 
@@ -12,8 +12,7 @@ namespace moraine::cpu::avx2 {
 namespace {
 
 constexpr int kParts = 8;
-constexpr int kTile = 4;       // activation rows that share an unpacked part
-constexpr int kPanelRows = 8;  // from this many on, unpacking to memory pays
+constexpr int kTile = 4;  // activation rows that share an unpacked part
 
 MORAINE_INLINE __m256i low_nibbles(__m256i v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
 MORAINE_INLINE __m256i high_nibbles(__m256i v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
@@ -26,9 +25,19 @@ MORAINE_INLINE __m256i shift_bits(__m256i v, int mask) {
   return _mm256_and_si256(v, _mm256_set1_epi8(static_cast<char>(mask)));
 }
 
+// sum[m] += scale * (u . q[m]), for kSteps steps of 4 values.
+template <int kSteps, int kRows>
+MORAINE_INLINE void add_scaled(const __m256i* u, const int8_t* q, int64_t q_stride, __m256i scale,
+                               __m256i* sum) {
+  __m256i dot[kRows];
+  dot_u8<kSteps, kRows>(u, q, q_stride, dot);
+#pragma GCC unroll 4
+  for (int m = 0; m < kRows; ++m) sum[m] = _mm256_add_epi32(sum[m], _mm256_madd_epi16(dot[m], scale));
+}
+
 // A format provides: Scales, what a block needs besides its quants; part<j>(): the eight unpacked
-// vectors of part j; dot(): one part times one activation block, scaled, added to an int32 sum; add():
-// a block's sum turned to float and added to acc.
+// vectors of part j; add(): one part times kRows activation blocks, scaled,
+// added to int32 sums; Scales::add(): a block's sum turned to float and added to acc.
 
 // Q4_K and Q5_K: w = d * scale * u - dmin * min. 6-bit scales and mins, one for each part.
 struct ScalesAndMins {
@@ -104,8 +113,10 @@ struct Q4_K {
       u[s] = j % 2 ? high_nibbles(v) : low_nibbles(v);
     }
   }
-  MORAINE_INLINE static __m256i dot(const __m256i* u, const int8_t* q, const Scales& s, int j, __m256i sum) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(dot_u8<8>(u, q), s.scale[j]));
+  template <int kRows>
+  MORAINE_INLINE static void add(const __m256i* u, const int8_t* q, int64_t q_stride, const Scales& s, int j,
+                                 __m256i* sum) {
+    add_scaled<8, kRows>(u, q, q_stride, s.scale[j], sum);
   }
 };
 
@@ -122,9 +133,11 @@ struct Q5_K {
       u[s] = _mm256_or_si256(j % 2 ? high_nibbles(v) : low_nibbles(v), high);
     }
   }
-  MORAINE_INLINE static __m256i dot(const __m256i* u, const int8_t* q, const Scales& s, int j, __m256i sum) {
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(dot_u8<4>(u, q), s.scale[j]));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(dot_u8<4>(u + 4, q + 16), s.scale[j]));
+  template <int kRows>
+  MORAINE_INLINE static void add(const __m256i* u, const int8_t* q, int64_t q_stride, const Scales& s, int j,
+                                 __m256i* sum) {
+    add_scaled<4, kRows>(u, q, q_stride, s.scale[j], sum);
+    add_scaled<4, kRows>(u + 4, q + 16, q_stride, s.scale[j], sum);
   }
 };
 
@@ -172,154 +185,147 @@ struct Q6_K {
       u[s] = _mm256_or_si256(kQuarter < 2 ? low_nibbles(v) : high_nibbles(v), high);
     }
   }
-  MORAINE_INLINE static __m256i dot(const __m256i* u, const int8_t* q, const Scales& s, int j, __m256i sum) {
+  template <int kRows>
+  MORAINE_INLINE static void add(const __m256i* u, const int8_t* q, int64_t q_stride, const Scales& s, int j,
+                                 __m256i* sum) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i)  // two steps of 63 * 127 * 2 fill 16 bits
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(dot_u8<2>(u + 2 * i, q + 8 * i), s.scale[2 * j + i / 2]));
-    return sum;
+      add_scaled<2, kRows>(u + 2 * i, q + 8 * i, q_stride, s.scale[2 * j + i / 2], sum);
   }
 };
 
-// The activations of a tile's rows, at this block.
-struct Rows {
+// The activations of a tile's rows, at some block.
+struct Activations {
   const int8_t* q;
   const float* d;
   const int16_t* sums;
   int64_t q_stride, d_stride, s_stride;
 };
 
+MORAINE_INLINE Activations activations(const QuantRows& x, int m, int b) {
+  return {x.q + m * x.q_stride + 256 * b,
+          x.d + m * x.d_stride + b,
+          x.sums + m * x.s_stride + 16 * b,
+          x.q_stride,
+          x.d_stride,
+          x.s_stride};
+}
+
+// f.operator()<j>() for the parts j of a block: what unpacks a part needs j as a constant.
+template <class Fn>
+MORAINE_INLINE void for_each_part(Fn f) {
+  f.template operator()<0>();
+  f.template operator()<1>();
+  f.template operator()<2>();
+  f.template operator()<3>();
+  f.template operator()<4>();
+  f.template operator()<5>();
+  f.template operator()<6>();
+  f.template operator()<7>();
+}
+
+// acc[m] += the block's dot[m], scaled.
 template <class F, int kRows>
-MORAINE_INLINE void add_part(const __m256i* u, int j, const typename F::Scales& scales, const Rows& x,
-                             __m256i* dot) {
+MORAINE_INLINE void finish(const typename F::Scales& scales, const __m256i* dot, const Activations& x,
+                           __m256* acc) {
 #pragma GCC unroll 4
-  for (int m = 0; m < kRows; ++m) dot[m] = F::dot(u, x.q + m * x.q_stride + 32 * j, scales, j, dot[m]);
+  for (int m = 0; m < kRows; ++m)
+    acc[m] = scales.add(dot[m], x.sums + m * x.s_stride, _mm256_broadcast_ss(x.d + m * x.d_stride), acc[m]);
 }
 
-template <class F, int j, int kRows>
-MORAINE_INLINE void unpack_and_add_part(const uint8_t* w, const typename F::Scales& scales, const Rows& x,
-                                        __m256i* dot) {
-  __m256i u[8];
-  F::template part<j>(w, u);
-  add_part<F, kRows>(u, j, scales, x, dot);
-}
-
-// The parts of a block, straight from the weights.
-template <class F>
-struct Packed {
-  const uint8_t* w;
-
-  template <int kRows>
-  MORAINE_INLINE void dots(const typename F::Scales& scales, const Rows& x, __m256i* dot) const {
-    unpack_and_add_part<F, 0, kRows>(w, scales, x, dot);
-    unpack_and_add_part<F, 1, kRows>(w, scales, x, dot);
-    unpack_and_add_part<F, 2, kRows>(w, scales, x, dot);
-    unpack_and_add_part<F, 3, kRows>(w, scales, x, dot);
-    unpack_and_add_part<F, 4, kRows>(w, scales, x, dot);
-    unpack_and_add_part<F, 5, kRows>(w, scales, x, dot);
-    unpack_and_add_part<F, 6, kRows>(w, scales, x, dot);
-    unpack_and_add_part<F, 7, kRows>(w, scales, x, dot);
-  }
-};
-
-// The same, unpacked to memory.
-template <class F>
-struct Unpacked {
-  __m256i u[kParts][8];
-
-  MORAINE_INLINE void read(const uint8_t* w) {
-    F::template part<0>(w, u[0]);
-    F::template part<1>(w, u[1]);
-    F::template part<2>(w, u[2]);
-    F::template part<3>(w, u[3]);
-    F::template part<4>(w, u[4]);
-    F::template part<5>(w, u[5]);
-    F::template part<6>(w, u[6]);
-    F::template part<7>(w, u[7]);
-  }
-
-  template <int kRows>
-  MORAINE_INLINE void dots(const typename F::Scales& scales, const Rows& x, __m256i* dot) const {
-    for (int j = 0; j < kParts; ++j) add_part<F, kRows>(u[j], j, scales, x, dot);
-  }
-};
-
-// kRows x 8 outputs at y: a block added to what y holds (nothing yet, if `first`).
-template <class F, int kRows, class Quants>
-MORAINE_INLINE void tile(const Quants& quants, const typename F::Scales& scales, const Rows& x, float* y,
-                         int64_t y_stride, bool first) {
-  __m256i dot[kRows];
-#pragma GCC unroll 4
-  for (int m = 0; m < kRows; ++m) dot[m] = _mm256_setzero_si256();
-  quants.template dots<kRows>(scales, x, dot);
-#pragma GCC unroll 4
-  for (int m = 0; m < kRows; ++m) {
-    const __m256 acc = first ? _mm256_setzero_ps() : _mm256_loadu_ps(y + m * y_stride);
-    const __m256 dx = _mm256_broadcast_ss(x.d + m * x.d_stride);
-    _mm256_storeu_ps(y + m * y_stride, scales.add(dot[m], x.sums + m * x.s_stride, dx, acc));
-  }
-}
-
-// All n_rows over one block.
-template <class F, class Quants>
-MORAINE_INLINE void rows(const MatmulArgs& a, const Quants& quants, const typename F::Scales& scales, int b,
-                         float* y) {
-  for (int m = 0; m < a.n_rows; m += kTile) {
-    const Rows x = {a.x.q + m * a.x.q_stride + 256 * b,
-                    a.x.d + m * a.x.d_stride + b,
-                    a.x.sums + m * a.x.s_stride + 16 * b,
-                    a.x.q_stride,
-                    a.x.d_stride,
-                    a.x.s_stride};
-    float* out = y + m * a.y_stride;
-    switch (a.n_rows - m) {
-      case 1:
-        tile<F, 1>(quants, scales, x, out, a.y_stride, b == 0);
-        break;
-      case 2:
-        tile<F, 2>(quants, scales, x, out, a.y_stride, b == 0);
-        break;
-      case 3:
-        tile<F, 3>(quants, scales, x, out, a.y_stride, b == 0);
-        break;
-      default:
-        tile<F, 4>(quants, scales, x, out, a.y_stride, b == 0);
-        break;
-    }
-  }
-}
-
-template <class F>
+// kRows activation rows, all there are.
+template <class F, int kRows>
 void direct(const MatmulArgs& a) {
-  typename F::Scales scales;
-  for (int g = 0; g < a.n_groups; ++g)
-    for (int b = 0; b < a.k / 256; ++b) {
-      const uint8_t* w = a.w + g * a.group_bytes + static_cast<int64_t>(b) * F::kBytes;
+  for (int g = 0; g < a.n_groups; ++g) {
+    const uint8_t* w = a.w + g * a.group_bytes;
+    __m256 acc[kRows];
+#pragma GCC unroll 4
+    for (int m = 0; m < kRows; ++m) acc[m] = _mm256_setzero_ps();
+    for (int b = 0; b < a.k / 256; ++b, w += F::kBytes) {
       prefetch<F::kBytes>(w);
+      typename F::Scales scales;
       scales.read(w);
-      rows<F>(a, Packed<F>{w}, scales, b, a.y + 8 * g);
+      const Activations x = activations(a.x, 0, b);
+      __m256i dot[kRows];
+#pragma GCC unroll 4
+      for (int m = 0; m < kRows; ++m) dot[m] = _mm256_setzero_si256();
+      for_each_part([&]<int j>() __attribute__((always_inline)) {
+        __m256i u[8];
+        F::template part<j>(w, u);
+        F::template add<kRows>(u, x.q + 32 * j, x.q_stride, scales, j, dot);
+      });
+      finish<F, kRows>(scales, dot, x, acc);
     }
+#pragma GCC unroll 4
+    for (int m = 0; m < kRows; ++m) _mm256_storeu_ps(a.y + m * a.y_stride + 8 * g, acc[m]);
+  }
+}
+
+// One unpacked block times rows m..m+kRows-1: added to what y holds or, with the first block, to nothing.
+template <class F, int kRows>
+MORAINE_INLINE void panel_tile(const MatmulArgs& a, const __m256i (&u)[kParts][8],
+                               const typename F::Scales& scales, int b, int g, int m) {
+  float* y = a.y + m * a.y_stride + 8 * g;
+  const Activations x = activations(a.x, m, b);
+  __m256i dot[kRows];
+  __m256 acc[kRows];
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) {
+    dot[i] = _mm256_setzero_si256();
+    acc[i] = b == 0 ? _mm256_setzero_ps() : _mm256_loadu_ps(y + i * a.y_stride);
+  }
+  for (int j = 0; j < kParts; ++j) F::template add<kRows>(u[j], x.q + 32 * j, x.q_stride, scales, j, dot);
+  finish<F, kRows>(scales, dot, x, acc);
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) _mm256_storeu_ps(y + i * a.y_stride, acc[i]);
 }
 
 template <class F>
 void panel(const MatmulArgs& a) {
   typename F::Scales scales;
-  Unpacked<F> quants;
+  __m256i u[kParts][8];
   for (int g = 0; g < a.n_groups; ++g)
     for (int b = 0; b < a.k / 256; ++b) {
       const uint8_t* w = a.w + g * a.group_bytes + static_cast<int64_t>(b) * F::kBytes;
       prefetch<F::kBytes>(w);
       scales.read(w);
-      quants.read(w);
-      rows<F>(a, quants, scales, b, a.y + 8 * g);
+      for_each_part([&]<int j>() __attribute__((always_inline)) { F::template part<j>(w, u[j]); });
+      for (int m = 0; m < a.n_rows; m += kTile) switch (a.n_rows - m) {
+          case 1:
+            panel_tile<F, 1>(a, u, scales, b, g, m);
+            break;
+          case 2:
+            panel_tile<F, 2>(a, u, scales, b, g, m);
+            break;
+          case 3:
+            panel_tile<F, 3>(a, u, scales, b, g, m);
+            break;
+          default:
+            panel_tile<F, 4>(a, u, scales, b, g, m);
+            break;
+        }
     }
 }
 
 template <class F>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
-  if (a.n_rows < kPanelRows)
-    direct<F>(a);
-  else
-    panel<F>(a);
+  switch (a.n_rows) {
+    case 1:
+      direct<F, 1>(a);
+      break;
+    case 2:
+      direct<F, 2>(a);
+      break;
+    case 3:
+      direct<F, 3>(a);
+      break;
+    case 4:
+      direct<F, 4>(a);
+      break;
+    default:
+      panel<F>(a);
+      break;
+  }
 }
 
 }  // namespace
