@@ -71,7 +71,10 @@ bool is_text_part(const Json& part) {
 void mend_content(Json& message, const TemplateCaps& caps) {
   const auto content = message.find("content");
   if (content == message.end() || content->is_null()) {
-    if (!caps.null_content) message["content"] = "";
+    if (caps.null_content && message.contains("tool_calls"))
+      message["content"] = nullptr;
+    else
+      message["content"] = "";
     return;
   }
   if (!content->is_array() || caps.text_parts) return;

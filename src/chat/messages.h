@@ -14,8 +14,8 @@ namespace moraine::chat {
 //   that wants text, the other way round); other text stays;
 // - content that is an array of text parts becomes one string where the template does not take parts;
 //   parts of other types stay, and a template that cannot take them refuses them itself;
-// - content that is null or missing becomes "" where the template cannot take null.
-// Throws Error{kInvalidArgument} for what is not an array of objects, or is nested too deeply.
+// - content that is missing becomes null; null becomes "", except beside tool calls where the template takes
+// it. Throws Error{kInvalidArgument} for what is not an array of objects, or is nested too deeply.
 std::string mend_messages(std::string_view messages_json, const TemplateCaps& caps);
 
 }  // namespace moraine::chat

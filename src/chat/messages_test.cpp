@@ -42,13 +42,16 @@ TEST(MendMessages, TextPartsAreOneStringWhereTheTemplateDoesNotTakeParts) {
   EXPECT_EQ(mend_messages(image, kStringsOnly), image);
 }
 
-TEST(MendMessages, NullContentBecomesEmptyWhereTheTemplateCannotTakeIt) {
-  EXPECT_EQ(mend_messages(R"([{"role":"assistant","content":null}])", kStringsOnly),
-            R"([{"role":"assistant","content":""}])");
-  EXPECT_EQ(mend_messages(R"([{"role":"assistant"}])", kStringsOnly),
-            R"([{"role":"assistant","content":""}])");
-  EXPECT_EQ(mend_messages(R"([{"role":"assistant","content":null}])", kAll),
-            R"([{"role":"assistant","content":null}])");
+TEST(MendMessages, NullOrMissingContentBecomesEmptyWhereTheTemplateCannotTakeIt) {
+  const std::string empty = R"([{"role":"assistant","tool_calls":[],"content":""}])";
+  const std::string null = R"([{"role":"assistant","tool_calls":[],"content":null}])";
+  const std::string missing = R"([{"role":"assistant","tool_calls":[]}])";
+  EXPECT_EQ(mend_messages(null, kStringsOnly), empty);
+  EXPECT_EQ(mend_messages(missing, kStringsOnly), empty);
+  EXPECT_EQ(mend_messages(null, kAll), null);
+  EXPECT_EQ(mend_messages(missing, kAll), null);
+  EXPECT_EQ(mend_messages(empty, kAll), empty);
+  EXPECT_EQ(mend_messages(R"([{"role":"user","content":null}])", kAll), R"([{"role":"user","content":""}])");
 }
 
 TEST(MendMessages, OddShapesAreKeptOrRefused) {

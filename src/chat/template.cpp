@@ -52,6 +52,12 @@ struct RustError {
   }
 }
 
+int occurrences(std::string_view text, std::string_view what) {
+  int n = 0;
+  for (size_t at = text.find(what); at != text.npos; at = text.find(what, at + what.size())) ++n;
+  return n;
+}
+
 int32_t local_utc_offset_s(std::time_t now) {
   std::tm local{};
   return localtime_r(&now, &local) != nullptr ? static_cast<int32_t>(local.tm_gmtoff) : 0;
@@ -177,10 +183,23 @@ void ChatTemplate::probe() {
 
   caps_.system_role =
       shows(R"([{"role":"system","content":"system_mark"},{"role":"user","content":"u"}])", "system_mark");
-  caps_.text_parts =
-      shows(R"([{"role":"user","content":[{"type":"text","text":"part_mark"}]}])", "part_mark", {},
-            "'text'") &&
-      !shows(R"([{"role":"user","content":[{"type":"text","text":"part_mark"}]}])", "\"text\"");
+  // Some take parts of a user alone, some read the first part alone, some print the array.
+  const std::string two_parts = R"([{"type":"text","text":"part_1"},{"type":"text","text":"part_2"}])";
+  const std::string user_parts = R"({"role":"user","content":)" + two_parts + "}";
+  const std::string with_parts =
+      "[" + user_parts + R"(,{"role":"assistant","content":)" + two_parts + "}," + user_parts + "]";
+  const std::string system_parts = R"([{"role":"system","content":)" + two_parts + "}," + user_parts + "]";
+  const auto shows_parts = [&](const std::string& messages, int n) {
+    RenderInput input{.messages_json = messages, .now_unix_s = 0, .mend_messages = false};
+    try {
+      const std::string text = render(input);
+      return occurrences(text, "part_1") == n && occurrences(text, "part_2") == n &&
+             occurrences(text, "'text'") + occurrences(text, "\"text\"") == 0;
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  caps_.text_parts = shows_parts(with_parts, 3) && (!caps_.system_role || shows_parts(system_parts, 2));
   caps_.tools = shows(R"([{"role":"user","content":"u"}])", "tool_mark", kTools);
   caps_.object_arguments = shows(with_call("\"\"", kObject), "argument_mark", kTools);
   caps_.tool_calls = caps_.object_arguments || shows(with_call("\"\"", kText), "argument_mark", kTools);

@@ -44,6 +44,7 @@ fn str_method(state: &State, s: &str, method: &str, args: &[Value]) -> Option<Re
         "isspace" => Ok(Value::from(!s.is_empty() && s.chars().all(text::is_space))),
         "isdecimal" => Ok(Value::from(!s.is_empty() && s.chars().all(|c| c.is_ascii_digit()))),
         "casefold" => Ok(Value::from(s.to_lowercase())),
+        "title" => from_args::<()>(args).map(|()| Value::from(title(s))),
         "swapcase" => Ok(Value::from(swap_case(s))),
         _ => return None,
     })
@@ -123,13 +124,13 @@ fn split(state: &State, s: &str, args: &[Value], from_right: bool) -> Result<Val
     Ok(Value::from(pieces.into_iter().map(Value::from).collect::<Vec<_>>()))
 }
 
-/// Runs of white space separate; the piece after the last split keeps its inner and trailing space.
+/// Runs of white space separate; the piece after the last split keeps its trailing space, as in Python.
 fn split_space(s: &str, max_splits: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = s.trim_start_matches(text::is_space);
     while !rest.is_empty() {
         if pieces.len() == max_splits {
-            pieces.push(rest.trim_end_matches(text::is_space));
+            pieces.push(rest);
             break;
         }
         let end = rest.find(text::is_space).unwrap_or(rest.len());
@@ -144,7 +145,7 @@ fn split_space_right(s: &str, max_splits: usize) -> Vec<&str> {
     let mut rest = s.trim_end_matches(text::is_space);
     while !rest.is_empty() {
         if pieces.len() == max_splits {
-            pieces.push(rest.trim_start_matches(text::is_space));
+            pieces.push(rest);
             break;
         }
         let start = rest.char_indices().rev().find(|(_, c)| text::is_space(*c));
@@ -218,6 +219,22 @@ fn zfill(state: &State, s: &str, args: &[Value]) -> Result<Value, Error> {
         None => ("", s),
     };
     Ok(Value::from(format!("{sign}{}{digits}", "0".repeat(pad))))
+}
+
+/// A letter after anything that is not one begins a word: "it's </b>" becomes "It'S </B>". (jinja2's
+/// filter `title` splits words otherwise.)
+fn title(s: &str) -> String {
+    let mut out = String::with_capacity(s.len());
+    let mut inside = false;
+    for c in s.chars() {
+        if inside {
+            out.extend(c.to_lowercase());
+        } else {
+            out.extend(c.to_uppercase());
+        }
+        inside = c.is_alphabetic();
+    }
+    out
 }
 
 fn swap_case(s: &str) -> String {

@@ -24,7 +24,8 @@ std::string text_of(const Json& job, const char* name) {
 }  // namespace
 
 int main() {
-  const Json jobs = Json::parse(std::istreambuf_iterator<char>(std::cin), {}, nullptr, false);
+  const std::string input(std::istreambuf_iterator<char>(std::cin), {});
+  const Json jobs = Json::parse(input, nullptr, /*allow_exceptions=*/false);
   if (!jobs.is_array()) {
     std::cerr << "moraine_render: stdin is not a JSON array of jobs\n";
     return 2;
