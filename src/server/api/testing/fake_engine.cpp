@@ -138,6 +138,9 @@ bool FakeEngine::step(Run& run) {
   TokenEvent event;
   event.id = at_end ? kFakeEnd : tokens[n % tokens.size()];
   event.end_of_generation = at_end;
+  for (const auto& [token, bias] : run.request.sampling.logit_bias) {
+    if (token == event.id && bias <= -100) event.id = (event.id + 1) % 256;  // banned: its neighbour
+  }
   if (run.request.n_probs >= 0) {
     event.logprob = -0.25f;
     for (int32_t i = 0; i < run.request.n_probs; ++i) {
