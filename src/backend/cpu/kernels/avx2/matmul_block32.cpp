@@ -177,9 +177,18 @@ struct Q8_0Nibbles {
   }
   template <int kRows>
   MORAINE_INLINE static void dot(const Block& b, const int8_t* q, int64_t q_stride, __m256i* dot) {
-    __m256i high[kRows];
-    dot_u8<8, kRows>(b.low, q, q_stride, dot);
-    dot_u8<8, kRows>(b.high, q, q_stride, high);
+    __m256i high[kRows];  // both planes at each step: a broadcast serves two products
+#pragma GCC unroll 8
+    for (int s = 0; s < 8; ++s)
+#pragma GCC unroll 4
+      for (int m = 0; m < kRows; ++m) {
+        const __m256i x = broadcast4(q + m * q_stride + 4 * s);
+        const __m256i l = _mm256_maddubs_epi16(b.low[s], x), h = _mm256_maddubs_epi16(b.high[s], x);
+        dot[m] = s == 0 ? l : _mm256_add_epi16(dot[m], l);
+        high[m] = s == 0 ? h : _mm256_add_epi16(high[m], h);
+        pin(dot[m]);
+        pin(high[m]);
+      }
 #pragma GCC unroll 4
     for (int m = 0; m < kRows; ++m)
       dot[m] = _mm256_add_epi32(pair_sums(dot[m]), _mm256_madd_epi16(high[m], _mm256_set1_epi16(16)));
