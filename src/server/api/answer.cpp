@@ -52,69 +52,74 @@ void Answer::start(const Call& call, Plan plan, std::unique_ptr<Protocol> protoc
     const int32_t room = n_ctx - n_prompt;
     if (generation.max_tokens > room) generation.max_tokens = room;
   }
-  const auto answer = std::make_shared<Answer>(call, std::move(plan), std::move(protocol));
-  answer->submit();
+  const auto answer = std::make_shared<Answer>(call, plan, std::move(protocol));
+  answer->submit(call, std::move(plan.generations));
   answer->open();
 }
 
-Answer::Answer(const Call& call, Plan plan, std::unique_ptr<Protocol> protocol)
-    : call_(call), protocol_(std::move(protocol)), plan_(std::move(plan)) {
-  choices_.resize(plan_.generations.size());
+Answer::Answer(const Call& call, const Plan& plan, std::unique_ptr<Protocol> protocol)
+    : exchange_(call.exchange),
+      log_(call.log),
+      protocol_(std::move(protocol)),
+      stream_(plan.stream),
+      keep_tokens_(plan.keep_tokens) {
+  choices_.resize(plan.generations.size());
   tracks_.reserve(choices_.size());
   for (uint32_t i = 0; i < choices_.size(); ++i) {
     choices_[i].index = i;
-    choices_[i].n_prompt = static_cast<int32_t>(plan_.generations[i].prompt.size());
+    choices_[i].n_prompt = static_cast<int32_t>(plan.generations[i].prompt.size());
     choices_[i].stats.n_prompt = choices_[i].n_prompt;
-    tracks_.emplace_back(call_.model->tokenizer, plan_.stops);
+    tracks_.emplace_back(call.model->tokenizer, plan.stops);
   }
 }
 
-void Answer::submit() {
-  call_.exchange->on_close([weak = weak_from_this()] {
+void Answer::submit(const Call& call, std::vector<GenerationRequest> generations) {
+  exchange_->on_close([weak = weak_from_this()] {
     if (const auto answer = weak.lock()) answer->client_left();
   });
   for (uint32_t i = 0; i < choices_.size(); ++i) {
     std::shared_ptr<Generation> generation;
     try {
       // Not under the lock: the engine may already be sending events of this or an earlier choice.
-      generation = call_.model->engine->generate(std::move(plan_.generations[i]),
-                                                 std::make_shared<Sink>(shared_from_this(), i));
-    } catch (const Error& e) {
+      auto sink = std::make_shared<Sink>(shared_from_this(), i);
+      generation = call.model->engine->generate(std::move(generations[i]), std::move(sink));
+    } catch (const std::exception& e) {
       const std::lock_guard lock(mutex_);
       if (over_) return;
       over_ = answered_ = true;  // by our caller, who turns the exception into the reply
       cancel_all();
-      if (e.code() == ErrorCode::kContextOverflow) {
-        throw context_overflow(call_.model->engine->info().n_ctx, choices_[i].n_prompt);
+      const auto* error = dynamic_cast<const Error*>(&e);
+      if (error != nullptr && error->code() == ErrorCode::kContextOverflow) {
+        throw context_overflow(call.model->engine->info().n_ctx, choices_[i].n_prompt);
       }
-      throw to_api_error(e);
+      throw;
     }
     const std::lock_guard lock(mutex_);
     if (over_ || choices_[i].stop == StopKind::kWord) generation->cancel();
-    if (!over_ && !choices_[i].done) tracks_[i].generation = std::move(generation);
     if (over_) return;  // failed, or the client left
+    if (!choices_[i].done) tracks_[i].generation = std::move(generation);
   }
 }
 
 void Answer::open() {
   const std::lock_guard lock(mutex_);
-  if (!plan_.stream || answered_) return;
+  if (!stream_ || answered_) return;
   http::Response head;
   head.content_type = "text/event-stream; charset=utf-8";
   head.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}};
-  call_.exchange->begin(std::move(head), protocol_->keep_alive());
+  exchange_->begin(std::move(head), protocol_->keep_alive());
   open_ = true;
   const bool complete_already = std::exchange(over_, false);
   send(protocol_->head() + std::exchange(backlog_, {}));
   if (complete_already) {
     over_ = answered_ = true;
-    call_.exchange->end();
+    exchange_->end();
   }
 }
 
 void Answer::on_progress(uint32_t index, int32_t processed, int32_t total) {
   const std::lock_guard lock(mutex_);
-  if (over_ || !plan_.stream) return;
+  if (over_ || !stream_) return;
   const std::chrono::duration<double, std::milli> elapsed = Clock::now() - start_;
   send(protocol_->progress(choices_[index], processed, total, elapsed.count()));
 }
@@ -140,7 +145,7 @@ void Answer::on_token(uint32_t index, const TokenEvent& event) {
   const std::string text = track.decoder.push(event.id);
   const std::size_t begin = track.decoded_bytes;
   track.decoded_bytes += text.size();
-  if (plan_.keep_tokens) track.held.push_back({event, begin, track.decoded_bytes});
+  if (keep_tokens_) track.held.push_back({event, begin, track.decoded_bytes});
   std::string sure;
   const bool stopped = track.matcher.push(text, sure);
   if (stopped) {
@@ -177,7 +182,7 @@ void Answer::on_finish(uint32_t index, FinishReason reason, const GenerationStat
   choice.stats = stats;
   choice.stats.n_generated = choice.n_generated;  // the engine may have run one past a stop string
   choice.done = true;
-  if (plan_.stream) send(protocol_->finish(choice));
+  if (stream_) send(protocol_->finish(choice));
   if (!over_ && ++n_done_ == choices_.size()) complete();
 }
 
@@ -209,7 +214,7 @@ void Answer::show(uint32_t index, const std::string& text, bool last) {
     track.held.pop_front();
   }
   if (piece.text.empty() && piece.tokens.empty()) return;
-  if (plan_.stream) {
+  if (stream_) {
     send(protocol_->delta(choice, piece));
   } else {
     choice.text += piece.text;
@@ -221,27 +226,27 @@ void Answer::send(const std::string& bytes) {
   if (bytes.empty()) return;
   if (!open_) {
     backlog_ += bytes;
-  } else if (!call_.exchange->write(bytes)) {  // gone, or too slow to be served
+  } else if (!exchange_->write(bytes)) {  // gone, or too slow to be served
     over_ = answered_ = true;
     cancel_all();
-    call_.exchange->end();
+    exchange_->end();
     log_end("the client left");
   }
 }
 
 void Answer::complete() {
-  if (!plan_.stream) {
+  if (!stream_) {
     http::Response response;
     response.body = protocol_->whole(choices_);
     over_ = answered_ = true;
-    call_.exchange->reply(std::move(response));
+    exchange_->reply(std::move(response));
   } else {
     send(protocol_->tail(choices_));
     if (over_) return;
     over_ = true;
     if (open_) {  // else open() ends it
       answered_ = true;
-      call_.exchange->end();
+      exchange_->end();
     }
   }
   log_end("done");
@@ -250,12 +255,12 @@ void Answer::complete() {
 void Answer::fail_locked(const ApiError& error) {
   over_ = answered_ = true;
   cancel_all();
-  call_.log->line(LogLevel::kError, fmt::format("{} failed: {}", call_.request().path, error.what()));
+  log_->line(LogLevel::kError, fmt::format("{} failed: {}", exchange_->request().path, error.what()));
   if (open_) {
-    call_.exchange->write(protocol_->error(error));
-    call_.exchange->end();
+    exchange_->write(protocol_->error(error));
+    exchange_->end();
   } else {
-    call_.exchange->reply(error_response(error));
+    exchange_->reply(error_response(error));
   }
 }
 
@@ -276,10 +281,10 @@ void Answer::log_end(const char* how) const {
     prompt_ms = std::max(prompt_ms, choice.stats.prompt_ms);
     generated_ms = std::max(generated_ms, choice.stats.generated_ms);
   }
-  call_.log->line(
+  log_->line(
       LogLevel::kInfo,
       fmt::format("{} {}: {} prompt tokens ({} cached) in {:.0f} ms, {} tokens in {:.0f} ms",
-                  call_.request().path, how, n_prompt, n_cached, prompt_ms, n_generated, generated_ms));
+                  exchange_->request().path, how, n_prompt, n_cached, prompt_ms, n_generated, generated_ms));
 }
 
 }  // namespace moraine::server

@@ -79,7 +79,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   // the answer keeps itself alive through the engine's sinks until it is complete.
   static void start(const Call& call, Plan plan, std::unique_ptr<Protocol> protocol);
 
-  Answer(const Call& call, Plan plan, std::unique_ptr<Protocol> protocol);  // use start()
+  Answer(const Call& call, const Plan& plan, std::unique_ptr<Protocol> protocol);  // use start()
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -100,7 +100,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
     Clock::time_point first_token{};
   };
 
-  void submit();
+  void submit(const Call& call, std::vector<GenerationRequest> generations);
   void open();
   void on_progress(uint32_t index, int32_t processed, int32_t total);
   void on_token(uint32_t index, const TokenEvent& event);
@@ -116,9 +116,12 @@ class Answer : public std::enable_shared_from_this<Answer> {
   void cancel_all();
   void log_end(const char* how) const;
 
-  const Call call_;
+  // Never the engine: its sinks own the answer, and the last owner of an engine must not be its own
+  // thread. The same holds for protocols.
+  const std::shared_ptr<http::Exchange> exchange_;
+  const std::shared_ptr<Log> log_;
   const std::unique_ptr<Protocol> protocol_;
-  Plan plan_;
+  const bool stream_, keep_tokens_;
   const Clock::time_point start_ = Clock::now();
 
   std::mutex mutex_;

@@ -112,6 +112,20 @@ TEST(Answer, NothingIsLeftOfAnAnswerThatIsOver) {
   EXPECT_TRUE(exchange.expired());
 }
 
+// A server that shuts down lets go of its engine while generations run: the engine must not be kept
+// alive by its own sinks, whose last one goes on the engine's own thread.
+TEST(Answer, AnswersDoNotOwnTheEngine) {
+  std::weak_ptr<FakeEngine> engine;
+  std::shared_ptr<FakeExchange> exchange;
+  {
+    ReadyHarness h;
+    engine = h.engine;
+    exchange = h.begin("POST", kPath, R"({"prompt":"hi","stream":true,"n":2})");
+    h.engine->step();
+  }
+  EXPECT_TRUE(engine.expired());
+}
+
 TEST(Answer, AStopStringOverTokensIsNeverPartlyShown) {
   ReadyHarness h;
   h.answers("one <end> two");

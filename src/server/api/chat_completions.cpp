@@ -46,7 +46,7 @@ Json delta_json(const chat::MessageDelta& delta) {
 class ChatProtocol final : public Protocol {
  public:
   ChatProtocol(const Call& call, ChatOptions options)
-      : model_(call.model),
+      : tokenizer_(call.model->tokenizer),
         options_(std::move(options)),
         fingerprint_(call.options->build_info),
         id_(new_id("chatcmpl-")),
@@ -74,7 +74,7 @@ class ChatProtocol final : public Protocol {
     if (delta.empty() && piece.tokens.empty()) return "";
     Json event = chunk(choice.index, delta_json(delta));
     if (options_.logprobs) {
-      event["choices"][0]["logprobs"] = chat_logprobs_json(piece.tokens, *model_->tokenizer);
+      event["choices"][0]["logprobs"] = chat_logprobs_json(piece.tokens, *tokenizer_);
     }
     if (options_.timings_per_token) event["timings"] = timings_json({&choice, 1});
     return sse(event);
@@ -116,7 +116,7 @@ class ChatProtocol final : public Protocol {
           {"finish_reason", finish_reason(choice)}};
       const std::string reasoning = message.reasoning + rest.reasoning;
       if (!reasoning.empty()) item["message"]["reasoning_content"] = reasoning;
-      if (options_.logprobs) item["logprobs"] = chat_logprobs_json(choice.tokens, *model_->tokenizer);
+      if (options_.logprobs) item["logprobs"] = chat_logprobs_json(choice.tokens, *tokenizer_);
       list.push_back(std::move(item));
     }
     Json body = base("chat.completion");
@@ -144,7 +144,7 @@ class ChatProtocol final : public Protocol {
     return event;
   }
 
-  const std::shared_ptr<const ServedModel> model_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
   const ChatOptions options_;
   const std::string fingerprint_;
   const std::string id_;

@@ -26,7 +26,7 @@ struct CompletionOptions {
 class CompletionProtocol final : public Protocol {
  public:
   CompletionProtocol(const Call& call, CompletionOptions options)
-      : model_(call.model),
+      : tokenizer_(call.model->tokenizer),
         options_(std::move(options)),
         fingerprint_(call.options->build_info),
         id_(new_id("cmpl-")),
@@ -118,7 +118,7 @@ class CompletionProtocol final : public Protocol {
     return prompt < options_.echoes.size() ? options_.echoes[prompt] : "";
   }
   std::string text_of(TokenId id) const {
-    return model_->tokenizer->contains(id) ? std::string(model_->tokenizer->token_bytes(id)) : "";
+    return tokenizer_->contains(id) ? std::string(tokenizer_->token_bytes(id)) : "";
   }
   // The legacy shape: parallel arrays. `offset` (bytes of text so far) moves on.
   Json logprobs_json(std::span<const TokenEvent> events, std::size_t& offset) const {
@@ -139,7 +139,7 @@ class CompletionProtocol final : public Protocol {
             {"text_offset", std::move(offsets)}};
   }
 
-  const std::shared_ptr<const ServedModel> model_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
   const CompletionOptions options_;
   const std::string fingerprint_;
   const std::string id_;

@@ -15,6 +15,7 @@ namespace {
 constexpr int64_t kMaxProbs = 1000;
 
 struct LlamaOptions {
+  std::string model;
   int32_t n_probs = 0;
   bool return_tokens = false;
   bool return_progress = false;
@@ -39,7 +40,8 @@ const char* stop_type(StopKind kind) {
 
 class LlamaProtocol final : public Protocol {
  public:
-  LlamaProtocol(const Call& call, LlamaOptions options) : model_(call.model), options_(std::move(options)) {}
+  LlamaProtocol(const Call& call, LlamaOptions options)
+      : tokenizer_(call.model->tokenizer), options_(std::move(options)) {}
 
   // A first event before the work; clients of llama-server add up `content`.
   std::string head() override { return sse(part(Choice{}, Piece{})); }
@@ -71,7 +73,7 @@ class LlamaProtocol final : public Protocol {
  private:
   Json probs(std::span<const TokenEvent> events) const {
     Json list = Json::array();
-    for (const TokenEvent& event : events) list.push_back(token_logprob_json(event, *model_->tokenizer));
+    for (const TokenEvent& event : events) list.push_back(token_logprob_json(event, *tokenizer_));
     return list;
   }
   Json ids(std::span<const TokenEvent> events) const {
@@ -95,7 +97,7 @@ class LlamaProtocol final : public Protocol {
                  {"tokens", streamed ? Json::array() : ids(choice.tokens)},
                  {"id_slot", -1},
                  {"stop", true},
-                 {"model", model_->id},
+                 {"model", options_.model},
                  {"tokens_predicted", choice.n_generated},
                  {"tokens_evaluated", choice.n_prompt},
                  {"generation_settings", options_.settings},
@@ -110,7 +112,7 @@ class LlamaProtocol final : public Protocol {
     return json;
   }
 
-  const std::shared_ptr<const ServedModel> model_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
   const LlamaOptions options_;
 };
 
@@ -120,6 +122,7 @@ void completion(const Call& call) {
   const Json json = parse_json(call.request().body);
   const Fields body(json);
   LlamaOptions options;
+  options.model = call.model->id;
   options.n_probs = static_cast<int32_t>(body.integer("n_probs", 0, kMaxProbs).value_or(0));
   options.return_tokens = body.boolean("return_tokens").value_or(false);
   options.return_progress = body.boolean("return_progress").value_or(false);
