@@ -47,7 +47,7 @@ struct Prepared {
         model(model::create_model(file)),
         backend(std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.n_threads, o.isa})),
         plan(model->forward()) {
-    backend->declare_weights(model->weights());
+    backend->declare_weights(model::weights_as_loaded(*model));
     backend->set_kv(model->kv_shape(), o.kv_type_k, o.kv_type_v);
     const uint64_t free = available_memory();
     const uint64_t limit = o.memory_limit_bytes ? std::min(o.memory_limit_bytes, free) : free;
@@ -131,7 +131,8 @@ class EngineImpl final : public Engine {
   int32_t slice_rows(bool beside_decode) const;
   plan::Status forward();
   void collect(plan::Status status);
-  void remove(Sequence* s);
+  std::shared_ptr<Sequence> remove(Sequence* s);
+  void fail(Sequence* s, const Error& error);
 
   EngineOptions options_;
   Prepared prepared_;
@@ -229,9 +230,8 @@ void EngineImpl::run() {
     if (!batch_.parts.empty()) collect(forward());
   }
   const Error closing(ErrorCode::kUnavailable, "The engine is closing.");
-  for (auto& s : running_) s->fail(closing);
+  for (auto& s : std::vector(running_)) fail(s.get(), closing);
   for (auto& s : waiting_) s->fail(closing);
-  running_.clear();
   waiting_.clear();
 }
 
@@ -252,14 +252,28 @@ bool EngineImpl::admit() {
   return true;
 }
 
-void EngineImpl::remove(Sequence* s) {
+// Takes a sequence out of the running ones and frees its memory, before its last event is sent: when
+// a client hears of the end, the engine has forgotten it.
+std::shared_ptr<Sequence> EngineImpl::remove(Sequence* s) {
+  s->release_pages();
   std::lock_guard lock(mutex_);
   const GenerationStats& g = s->stats();
   stats_.prompt_tokens_total += g.n_prompt;
   stats_.generated_tokens_total += g.n_generated;
   stats_.prompt_seconds_total += g.prompt_ms / 1000;
   stats_.generated_seconds_total += g.generated_ms / 1000;
-  std::erase_if(running_, [&](const auto& r) { return r.get() == s; });
+  stats_.kv_bytes_used = static_cast<uint64_t>(pool_.used_pages()) * prepared_.backend->page_bytes();
+  std::shared_ptr<Sequence> kept;
+  std::erase_if(running_, [&](const auto& r) {
+    if (r.get() == s) kept = r;
+    return r.get() == s;
+  });
+  return kept;
+}
+
+void EngineImpl::fail(Sequence* s, const Error& error) {
+  const std::shared_ptr<Sequence> kept = remove(s);
+  s->fail(error);
 }
 
 void EngineImpl::drop_cancelled() {
@@ -274,8 +288,8 @@ void EngineImpl::drop_cancelled() {
   for (auto& s : running_)
     if (s->cancelled()) gone.push_back(s);
   for (auto& s : gone) {
-    s->finish(FinishReason::kCancelled);
     remove(s.get());
+    s->finish(FinishReason::kCancelled);
   }
 }
 
@@ -291,25 +305,22 @@ void EngineImpl::schedule() {
   batch_.clear();
   std::vector<Sequence*> prefilling;
   int32_t room = max_rows_;
+  std::vector<std::pair<Sequence*, Error>> failed;
   auto add = [&](Sequence& s, int32_t n) {
     try {
       s.prepare_rows(n);
-      batch_.add(s, n);
-      room -= n;
-      return true;
     } catch (const Error& e) {
-      s.fail(e);
-    } catch (const std::bad_alloc&) {
-      s.fail(Error(ErrorCode::kOutOfMemory, "No memory is left for the cache of this request. Choose a smaller context (-c)."));
+      failed.emplace_back(&s, e);
+      return;
     }
-    return false;
+    batch_.add(s, n);
+    room -= n;
   };
-  std::vector<Sequence*> failed;
   for (auto& s : running_) {
     if (s->prefilling() && s->pending() > 1)
       prefilling.push_back(s.get());
-    else if (!add(*s, 1))
-      failed.push_back(s.get());
+    else
+      add(*s, 1);
   }
   const bool beside_decode = !batch_.parts.empty();
   room = std::min(room, slice_rows(beside_decode));
@@ -318,14 +329,11 @@ void EngineImpl::schedule() {
     Sequence& s = *prefilling[(first_prefill_ + i) % prefilling.size()];
     const auto others = static_cast<int32_t>(prefilling.size() - i);
     const int32_t n = std::min({s.pending(), room, std::max(1, room / others)});
-    if (!add(s, n)) {
-      failed.push_back(&s);
-      continue;
-    }
+    add(s, n);
     batch_.prefill_rows += n;
   }
   ++first_prefill_;
-  for (Sequence* s : failed) remove(s);
+  for (const auto& [s, error] : failed) fail(s, error);
 }
 
 plan::Status EngineImpl::forward() {
@@ -346,17 +354,15 @@ void EngineImpl::collect(plan::Status status) {
     stats_.kv_bytes_used = static_cast<uint64_t>(pool_.used_pages()) * prepared_.backend->page_bytes();
   }
   for (const Batch::Part& part : batch_.parts) {
-    bool ended = false;
-    if (status != plan::Status::kOk) {
-      part.sequence->fail(status == plan::Status::kOutOfMemory
-                              ? Error(ErrorCode::kOutOfMemory, "The device ran out of memory in this step; try again, or use a smaller context (-c).")
-                              : Error(ErrorCode::kDeviceLost, "The device was lost in this step; the request can be sent again."));
-      ended = true;
+    if (status == plan::Status::kOutOfMemory) {
+      fail(part.sequence, Error(ErrorCode::kOutOfMemory, "The device ran out of memory in this step; try again, or use a smaller context (-c)."));
+    } else if (status != plan::Status::kOk) {
+      fail(part.sequence, Error(ErrorCode::kDeviceLost, "The device was lost in this step; the request can be sent again."));
     } else {
       const float* row = logits_.get() + std::max(0, part.output) * logits_stride_;
-      ended = part.sequence->advance(part.n_rows, {row, part.output < 0 ? 0 : tokenizer_->size()});
+      const auto end = part.sequence->advance(part.n_rows, {row, part.output < 0 ? 0 : tokenizer_->size()});
+      if (end) remove(part.sequence)->finish(*end);
     }
-    if (ended) remove(part.sequence);
   }
 }
 

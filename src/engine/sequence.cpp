@@ -43,7 +43,7 @@ bool Sequence::emit(TokenId token, std::span<const float> logits) {
   return event.end_of_generation;
 }
 
-bool Sequence::advance(int32_t n, std::span<const float> logits) {
+std::optional<FinishReason> Sequence::advance(int32_t n, std::span<const float> logits) {
   const bool draws = wants_logits_after(n);
   const bool was_prefilling = prefilling();
   computed_ += n;
@@ -53,25 +53,20 @@ bool Sequence::advance(int32_t n, std::span<const float> logits) {
     stats_.prompt_ms = ms_between(admitted_at_, first_token_at_);
   }
   if (!draws) {
-    if (pending() > 0) return false;
-    finish(FinishReason::kLength);  // nothing but the prompt was asked for
-    return true;
+    if (pending() > 0) return std::nullopt;
+    return FinishReason::kLength;  // nothing but the prompt was asked for
   }
   const TokenId token = sampler_.sample(logits, static_cast<int64_t>(tokens_.size()));
   sampler_.accept(token);
   tokens_.push_back(token);
   ++stats_.n_generated;
   stats_.generated_ms = ms_between(first_token_at_, Clock::now());
-  if (emit(token, logits)) {
-    finish(FinishReason::kStop);
-    return true;
-  }
+  if (emit(token, logits)) return FinishReason::kStop;
   if (stats_.n_generated == max_tokens_ || static_cast<int32_t>(tokens_.size()) >= n_ctx_) {
     stats_.context_full = stats_.n_generated != max_tokens_;
-    finish(FinishReason::kLength);
-    return true;
+    return FinishReason::kLength;
   }
-  return false;
+  return std::nullopt;
 }
 
 void Sequence::finish(FinishReason reason) noexcept { sink_->on_finish(reason, stats_); }

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "cache/kv_pages.h"
@@ -37,10 +38,12 @@ class Sequence final : public Generation {
   void prepare_rows(int32_t n) { pages_->grow_to(computed_ + n); }  // throws Error{kOutOfMemory}
 
   // n rows were computed. Where they were the last pending ones and a token is to be drawn from
-  // `logits` (their last row's), draws it. Returns true when the sequence has ended.
-  bool advance(int32_t n, std::span<const float> logits);
+  // `logits` (their last row's), draws it. Returns how the sequence ended, if it did.
+  std::optional<FinishReason> advance(int32_t n, std::span<const float> logits);
   bool wants_logits_after(int32_t n) const { return n == pending() && max_tokens_ != 0; }
 
+  // Before the last event: whoever holds the handle must not hold the memory.
+  void release_pages() noexcept { pages_.reset(); }
   void finish(FinishReason reason) noexcept;
   void fail(const Error& error) noexcept;
   const GenerationStats& stats() const { return stats_; }

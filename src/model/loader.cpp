@@ -44,15 +44,18 @@ class Meter {
 
 }  // namespace
 
+std::vector<plan::Weight> weights_as_loaded(const Model& model, const LoadOptions& options) {
+  std::vector<plan::Weight> weights = model.weights();
+  if (options.as_f32)
+    for (plan::Weight& w : weights) w.dtype = DType::kF32;
+  return weights;
+}
+
 void load_weights(const gguf::File& file, const Model& model, plan::Backend& backend, const ProgressFn& progress,
                   const LoadOptions& options) {
-  std::vector<plan::Weight> declared = model.weights();
+  const std::vector<plan::Weight> declared = weights_as_loaded(model, options);
   uint64_t total = 0;
-  for (plan::Weight& w : declared) {
-    total += file.tensor(w.name).size_bytes;
-    if (options.as_f32) w.dtype = DType::kF32;
-  }
-  backend.declare_weights(declared);
+  for (const plan::Weight& w : declared) total += file.tensor(w.name).size_bytes;
 
   const gguf::TensorReader reader(file);
   std::vector<std::byte> bounce;

@@ -15,7 +15,11 @@ struct LoadOptions {
   bool as_f32 = false;
 };
 
-// Declares and fills the backend's weights. Throws Error (also kCancelled, when progress returns false).
+// The model's weights in the formats they will be held in: what to declare to the backend.
+std::vector<plan::Weight> weights_as_loaded(const Model& model, const LoadOptions& options = {});
+
+// Fills the weights, which the backend must have been told of. Throws Error (also kCancelled, when
+// progress returns false).
 void load_weights(const gguf::File& file, const Model& model, plan::Backend& backend, const ProgressFn& progress,
                   const LoadOptions& options = {});
 

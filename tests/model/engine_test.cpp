@@ -1,0 +1,285 @@
+// The engine through its public API, on the default model: what a generation returns, how several run
+// side by side, how they end.
+#include <gtest/gtest.h>
+#include <moraine/engine.h>
+#include <moraine/tokenizer.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+
+#include "golden.h"
+
+namespace moraine {
+namespace {
+
+std::string source_dir() {
+  const char* d = std::getenv("MORAINE_SOURCE_DIR");
+  return d ? d : ".";
+}
+std::string smollm() { return source_dir() + "/models/smollm2-135m-instruct-q4_1.gguf"; }
+std::string tiny() {
+  const char* d = std::getenv("MORAINE_BUILD_DIR");
+  return std::string(d ? d : "build") + "/test-models/tiny-llama-q4_k_m.gguf";
+}
+
+// Collects everything and lets a test wait for the end.
+class Collector final : public GenerationSink {
+ public:
+  void on_prompt_progress(int32_t processed, int32_t total) override {
+    std::lock_guard lock(mutex_);
+    progress.emplace_back(processed, total);
+    changed_.notify_all();
+  }
+  void on_token(const TokenEvent& e) override {
+    std::lock_guard lock(mutex_);
+    tokens.push_back(e.id);
+    events.push_back(e);
+    changed_.notify_all();
+  }
+  void on_finish(FinishReason r, const GenerationStats& s) override {
+    std::lock_guard lock(mutex_);
+    reason = r, stats = s, ++ends;
+    changed_.notify_all();
+  }
+  void on_error(const Error& e) override {
+    std::lock_guard lock(mutex_);
+    error = e.code(), ++ends;
+    changed_.notify_all();
+  }
+  template <class Condition>
+  bool wait_until(Condition&& c) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(240), c);
+  }
+  bool wait() {
+    return wait_until([&] { return ends > 0; });
+  }
+
+  std::vector<std::pair<int, int>> progress;
+  std::vector<TokenId> tokens;
+  std::vector<TokenEvent> events;
+  FinishReason reason = FinishReason::kStop;
+  GenerationStats stats;
+  std::optional<ErrorCode> error;
+  int ends = 0;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+};
+
+GenerationRequest greedy(std::vector<TokenId> prompt, int max_tokens) {
+  GenerationRequest r;
+  r.prompt = std::move(prompt);
+  r.sampling.temperature = 0;
+  r.sampling.ignore_eos = true;
+  r.max_tokens = max_tokens;
+  return r;
+}
+
+std::vector<TokenId> run(Engine& e, GenerationRequest r) {
+  auto c = std::make_shared<Collector>();
+  e.generate(std::move(r), c);
+  EXPECT_TRUE(c->wait());
+  EXPECT_FALSE(c->error);
+  return c->tokens;
+}
+
+std::vector<TokenId> counting(int n, int step = 7) {
+  std::vector<TokenId> t;
+  for (int i = 0; i < n; ++i) t.push_back(300 + i * step % 150);
+  return t;
+}
+
+class EngineTest : public ::testing::Test {
+ protected:
+  static std::unique_ptr<Engine> load(const std::string& path, int n_ctx = 1024, int n_parallel = 4) {
+    EngineOptions o;
+    o.model_path = path;
+    o.n_ctx = n_ctx;
+    o.n_parallel = n_parallel;
+    return Engine::load(o);
+  }
+};
+
+TEST_F(EngineTest, GreedyAnswerFollowsThePublishedModel) {
+  const testing::Golden g(source_dir() + "/tests/oracle/golden/smollm2-135m-greedy.golden");
+  ASSERT_TRUE(std::filesystem::exists(smollm())) << "make model";
+  auto engine = load(smollm());
+  GenerationRequest r = greedy({g.tokens.begin(), g.tokens.end()}, static_cast<int>(g.steps.size()));
+  r.n_probs = 3;
+  auto c = std::make_shared<Collector>();
+  engine->generate(r, c);
+  ASSERT_TRUE(c->wait());
+  ASSERT_EQ(c->tokens.size(), g.steps.size());
+  // Until the first near tie, where eight-bit activations may fall to the other side.
+  for (size_t i = 0; i < g.steps.size() && g.steps[i].logit - g.steps[i].second_logit > 1.2f; ++i) {
+    EXPECT_EQ(c->tokens[i], g.steps[i].token) << "step " << i;
+    EXPECT_EQ(c->events[i].top.size(), 3u);
+    EXPECT_EQ(c->events[i].top[0].id, c->tokens[i]);
+    EXPECT_FLOAT_EQ(c->events[i].top[0].logprob, c->events[i].logprob);
+    EXPECT_GE(c->events[i].top[0].logprob, c->events[i].top[1].logprob);
+  }
+  EXPECT_EQ(c->reason, FinishReason::kLength);
+  EXPECT_EQ(c->stats.n_prompt, static_cast<int>(g.tokens.size()));
+  EXPECT_EQ(c->stats.n_generated, static_cast<int>(g.steps.size()));
+  EXPECT_EQ(c->progress.back(), std::make_pair(c->stats.n_prompt, c->stats.n_prompt));
+}
+
+// More generations than run at once, of different lengths and seeds: each gives what it gives alone.
+TEST_F(EngineTest, CompanyChangesNoToken) {
+  auto engine = load(tiny(), 2048, 3);
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 8; ++i) {
+    GenerationRequest r = greedy(counting(5 + 130 * i, 3 + i), 40);
+    if (i % 2) r.sampling.temperature = 1.0f, r.sampling.top_k = 0, r.sampling.seed = i, r.choice = i;
+    requests.push_back(r);
+  }
+  std::vector<std::vector<TokenId>> alone;
+  for (const auto& r : requests) alone.push_back(run(*engine, r));
+  std::vector<std::shared_ptr<Collector>> together;
+  for (const auto& r : requests) {
+    together.push_back(std::make_shared<Collector>());
+    engine->generate(r, together.back());
+  }
+  for (size_t i = 0; i < requests.size(); ++i) {
+    ASSERT_TRUE(together[i]->wait());
+    EXPECT_EQ(together[i]->tokens, alone[i]) << "request " << i;
+    EXPECT_EQ(together[i]->ends, 1);
+  }
+  EXPECT_EQ(engine->stats().running, 0);
+  EXPECT_EQ(engine->stats().requests_total, 16u);
+}
+
+TEST_F(EngineTest, CancelEndsAPrefillAndFreesTheTurn) {
+  auto engine = load(smollm(), 8192, 1);
+  auto first = std::make_shared<Collector>(), waiting = std::make_shared<Collector>(), last = std::make_shared<Collector>();
+  auto running = engine->generate(greedy(counting(8000), 10), first);
+  auto queued = engine->generate(greedy(counting(20), 5), waiting);
+  engine->generate(greedy(counting(20), 5), last);
+  ASSERT_TRUE(first->wait_until([&] { return !first->progress.empty(); }));
+  queued->cancel();
+  running->cancel();
+  ASSERT_TRUE(first->wait());
+  ASSERT_TRUE(waiting->wait());
+  ASSERT_TRUE(last->wait());
+  EXPECT_EQ(first->reason, FinishReason::kCancelled);
+  EXPECT_LT(first->progress.back().first, 8000);
+  EXPECT_EQ(waiting->reason, FinishReason::kCancelled);
+  EXPECT_TRUE(waiting->tokens.empty());
+  EXPECT_EQ(last->tokens.size(), 5u);
+}
+
+// A short request answers while a long prompt is still being read.
+TEST_F(EngineTest, AShortRequestDoesNotWaitBehindALongPrompt) {
+  auto engine = load(smollm(), 8192, 2);
+  auto slow = std::make_shared<Collector>(), quick = std::make_shared<Collector>();
+  auto handle = engine->generate(greedy(counting(8000), 1), slow);
+  ASSERT_TRUE(slow->wait_until([&] { return !slow->progress.empty(); }));
+  engine->generate(greedy(counting(10), 3), quick);
+  ASSERT_TRUE(quick->wait());
+  EXPECT_EQ(slow->ends, 0);
+  handle->cancel();
+  ASSERT_TRUE(slow->wait());
+}
+
+TEST_F(EngineTest, Ends) {
+  auto engine = load(tiny(), 300);
+  auto only_prompt = std::make_shared<Collector>();
+  engine->generate(greedy(counting(300), 0), only_prompt);
+  ASSERT_TRUE(only_prompt->wait());
+  EXPECT_EQ(only_prompt->reason, FinishReason::kLength);
+  EXPECT_TRUE(only_prompt->tokens.empty());
+
+  auto full = std::make_shared<Collector>();
+  engine->generate(greedy(counting(290), -1), full);
+  ASSERT_TRUE(full->wait());
+  EXPECT_EQ(full->tokens.size(), 10u);
+  EXPECT_TRUE(full->stats.context_full);
+
+  GenerationRequest stops = greedy(counting(10), 50);
+  stops.sampling.ignore_eos = false;
+  const TokenId eos = engine->tokenizer()->special().eos;
+  stops.sampling.logit_bias = {{eos, 1000.0f}};
+  auto stopped = std::make_shared<Collector>();
+  engine->generate(stops, stopped);
+  ASSERT_TRUE(stopped->wait());
+  EXPECT_EQ(stopped->reason, FinishReason::kStop);
+  EXPECT_EQ(stopped->tokens, std::vector<TokenId>{eos});
+  EXPECT_TRUE(stopped->events[0].end_of_generation);
+}
+
+TEST_F(EngineTest, RefusesBeforeAnyWork) {
+  auto engine = load(tiny(), 300);
+  auto c = std::make_shared<Collector>();
+  auto code = [&](GenerationRequest r) {
+    try {
+      engine->generate(std::move(r), c);
+    } catch (const Error& e) {
+      return std::string(to_string(e.code())) + ": " + e.what();
+    }
+    return std::string("accepted");
+  };
+  EXPECT_EQ(code(greedy(counting(300), 1)).find("context_overflow: This model's maximum context length is 300 tokens. However, your "
+                                                "messages resulted in 300 tokens"), 0u);
+  EXPECT_EQ(code(greedy({}, 1)).find("invalid_argument"), 0u);
+  EXPECT_EQ(code(greedy({-1}, 1)).find("invalid_argument"), 0u);
+  EXPECT_EQ(code(greedy({1 << 30}, 1)).find("invalid_argument"), 0u);
+  EXPECT_EQ(c->ends, 0);
+}
+
+TEST_F(EngineTest, MemoryIsToldBeforeItIsTaken) {
+  EngineOptions o;
+  o.model_path = smollm();
+  o.n_ctx = 8192;
+  const MemoryEstimate e = Engine::estimate(o);
+  EXPECT_TRUE(e.fits());
+  EXPECT_EQ(e.n_ctx, 8192);
+  EXPECT_EQ(e.kv, 8192ull * 2 * 30 * 3 * 64 * 2);
+  EXPECT_NEAR(static_cast<double>(e.weights), 98e6, 2e6);
+  o.memory_limit_bytes = e.total() - e.kv / 2;
+  try {
+    Engine::load(o);
+    FAIL() << "loaded into too little memory";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kOutOfMemory);
+    EXPECT_NE(std::string(error.what()).find("-c 4096"), std::string::npos) << error.what();
+  }
+  o.n_ctx = 0;  // what fits, instead of the trained length
+  EXPECT_EQ(Engine::load(o)->info().n_ctx, 4096);
+}
+
+TEST_F(EngineTest, LoadReportsProgressAndCanBeCancelled) {
+  EngineOptions o;
+  o.model_path = smollm();
+  o.n_ctx = 256;
+  uint64_t last = 0, total = 0;
+  Engine::load(o, [&](const LoadProgress& p) {
+    EXPECT_GE(p.bytes_done, last);
+    last = p.bytes_done, total = p.bytes_total;
+    return true;
+  });
+  EXPECT_EQ(last, total);
+  EXPECT_GT(total, 90'000'000u);
+  try {
+    Engine::load(o, [](const LoadProgress&) { return false; });
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kCancelled);
+  }
+}
+
+TEST_F(EngineTest, ClosingEndsWhatRuns) {
+  auto c = std::make_shared<Collector>();
+  {
+    auto engine = load(smollm(), 8192);
+    engine->generate(greedy(counting(4000), 100), c);
+  }
+  EXPECT_EQ(c->ends, 1);
+  EXPECT_EQ(c->error, ErrorCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace moraine
