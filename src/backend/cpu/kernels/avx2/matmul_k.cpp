@@ -242,7 +242,6 @@ void direct(const MatmulArgs& a) {
 #pragma GCC unroll 4
     for (int m = 0; m < kRows; ++m) acc[m] = _mm256_setzero_ps();
     for (int b = 0; b < a.k / 256; ++b, w += F::kBytes) {
-      prefetch<F::kBytes>(w);
       typename F::Scales scales;
       scales.read(w);
       const Activations x = activations(a.x, 0, b);
@@ -251,6 +250,7 @@ void direct(const MatmulArgs& a) {
       for (int m = 0; m < kRows; ++m) dot[m] = _mm256_setzero_si256();
       for_each_part([&]<int j>() __attribute__((always_inline)) {
         __m256i u[8];
+        prefetch<F::kBytes / kParts>(w + j * (F::kBytes / kParts));
         F::template part<j>(w, u);
         F::template add<kRows>(u, x.q + 32 * j, x.q_stride, scales, j, dot);
       });
@@ -287,9 +287,11 @@ void panel(const MatmulArgs& a) {
   for (int g = 0; g < a.n_groups; ++g)
     for (int b = 0; b < a.k / 256; ++b) {
       const uint8_t* w = a.w + g * a.group_bytes + static_cast<int64_t>(b) * F::kBytes;
-      prefetch<F::kBytes>(w);
       scales.read(w);
-      for_each_part([&]<int j>() __attribute__((always_inline)) { F::template part<j>(w, u[j]); });
+      for_each_part([&]<int j>() __attribute__((always_inline)) {
+        prefetch<F::kBytes / kParts>(w + j * (F::kBytes / kParts));
+        F::template part<j>(w, u[j]);
+      });
       for (int m = 0; m < a.n_rows; m += kTile) switch (a.n_rows - m) {
           case 1:
             panel_tile<F, 1>(a, u, scales, b, g, m);
