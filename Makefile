@@ -71,7 +71,7 @@ model-gemma: setup
 	@$(PYTHON) scripts/fetch_model gemma3-270m
 
 bench: build model model-gemma
-	@$(PYTHON) bench/peers.py --markdown
+	@$(PYTHON) bench/peers.py
 
 format: setup-dev
 	@scripts/format

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Speed of a peer engine that comes as a Python package, without its sampler.
+
+  peer_python.py ik    MODEL.gguf [-p 512] [-n 128] [-t 2] [-r 3]   ik_llama.cpp: ik-llama-cpp-python
+  peer_python.py llama MODEL.gguf ...                               llama.cpp: llama-cpp-python
+  peer_python.py ik    MODEL.gguf --once                            load, answer one token, exit
+  peer_python.py ik    MODEL.gguf --idle                            only load the library
+
+Prints llama-bench's JSON fields, so that bench/peers.py reads every engine alike, and measures as
+llama-bench does: the prompt in batches of 512 on an empty cache, then, on an empty cache again,
+tokens one by one, each with its logits. Runs under the Python of the environment that holds the
+package; bench/peers.py makes those.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
+
+BATCH = 512
+
+
+class IkLlama:
+    """ik_llama.cpp through the package's ctypes layer."""
+
+    def __init__(self):
+        from ik_llama_cpp import IkLlama as Llama
+        from ik_llama_cpp import _ctypes_api
+        from ik_llama_cpp._internals import make_batch_range, make_batch_single
+
+        self.llama, self.api = Llama, _ctypes_api
+        self.batch_range, self.batch_single = make_batch_range, make_batch_single
+
+    def load(self, path, n_ctx, n_threads):
+        self.model = self.llama(path, n_ctx=n_ctx, n_threads=n_threads, verbose=False)
+        self.context = self.model._context
+
+    def clear(self):
+        self.context.kv_cache_clear()
+
+    def evaluate(self, tokens, position):
+        batch = (self.batch_range(tokens, pos_start=position, logits_last=True) if len(tokens) > 1
+                 else self.batch_single(tokens[0], position))
+        status = self.context.decode(batch)
+        self.api.llama_batch_free(batch)
+        if status != 0:
+            raise RuntimeError(f"llama_decode returned {status}")
+
+
+class LlamaCpp:
+    """llama.cpp through the C functions of llama-cpp-python."""
+
+    def __init__(self):
+        import llama_cpp
+
+        self.api = llama_cpp
+        llama_cpp.llama_backend_init()
+
+    def load(self, path, n_ctx, n_threads):
+        api = self.api
+        self.model = api.llama_model_load_from_file(path.encode(), api.llama_model_default_params())
+        params = api.llama_context_default_params()
+        params.n_ctx, params.n_batch, params.n_ubatch = n_ctx, BATCH, BATCH
+        params.n_threads = params.n_threads_batch = n_threads
+        self.context = api.llama_init_from_model(self.model, params)
+
+    def clear(self):
+        self.api.llama_memory_clear(self.api.llama_get_memory(self.context), True)
+
+    def evaluate(self, tokens, position):
+        ids = (self.api.llama_token * len(tokens))(*tokens)  # must outlive the batch, which points at it
+        status = self.api.llama_decode(self.context, self.api.llama_batch_get_one(ids, len(tokens)))
+        if status != 0:
+            raise RuntimeError(f"llama_decode returned {status}")
+        self.api.llama_synchronize(self.context)
+
+
+ENGINES = {"ik": ("ik_llama.cpp", IkLlama), "llama": ("llama.cpp", LlamaCpp)}
+
+
+def seconds_of(engine, rng, prompt, generated):
+    """Seconds for `prompt` tokens in batches, then `generated` tokens one by one, from an empty cache."""
+    tokens = [rng.randrange(300, 30000) for _ in range(prompt + generated)]
+    engine.clear()
+    began = time.perf_counter()
+    for i in range(0, prompt, BATCH):
+        engine.evaluate(tokens[i:min(i + BATCH, prompt)], i)
+    for i in range(prompt, prompt + generated):
+        engine.evaluate([tokens[i]], i)
+    return time.perf_counter() - began
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engine", choices=sorted(ENGINES))
+    parser.add_argument("model")
+    parser.add_argument("-p", type=int, default=512, help="tokens of the prompt (0: not measured)")
+    parser.add_argument("-n", type=int, default=128, help="tokens to generate (0: not measured)")
+    parser.add_argument("-t", type=int, default=2, help="threads")
+    parser.add_argument("-r", type=int, default=3, help="repetitions")
+    parser.add_argument("--once", action="store_true", help="load, answer one token, exit")
+    parser.add_argument("--idle", action="store_true", help="only load the library")
+    args = parser.parse_args()
+
+    title, make = ENGINES[args.engine]
+    engine = make()
+    if args.idle:
+        return 0
+    began = time.perf_counter()
+    engine.load(args.model, max(1024, args.p + 8, args.n + 8), args.t)
+    load_s = time.perf_counter() - began
+    rng = random.Random(1)
+    if args.once:
+        seconds_of(engine, rng, 16, 1)
+        print(json.dumps([{"engine": title, "load_s": load_s}]))
+        return 0
+    results = []
+    for prompt, generated in ((args.p, 0), (0, args.n)):
+        if prompt + generated == 0:
+            continue
+        seconds_of(engine, rng, prompt, min(generated, 16))  # warm-up
+        samples = [(prompt + generated) / seconds_of(engine, rng, prompt, generated) for _ in range(args.r)]
+        results.append({"engine": title, "model_filename": args.model, "n_threads": args.t, "n_prompt": prompt,
+                        "n_gen": generated, "avg_ts": sum(samples) / len(samples), "samples_ts": samples})
+    print(json.dumps(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
