@@ -1,0 +1,87 @@
+#include "backend/vulkan/pipelines.h"
+
+#include <span>
+
+namespace moraine::vulkan {
+namespace {
+
+// clang-format off
+constexpr uint32_t kEmbedCode[] = {
+#include "embed.inc"
+};
+constexpr uint32_t kRmsNormCode[] = {
+#include "rms_norm.inc"
+};
+constexpr uint32_t kMatmulCode[] = {
+#include "matmul.inc"
+};
+constexpr uint32_t kGatedFfnCode[] = {
+#include "gated_ffn.inc"
+};
+constexpr uint32_t kRopeCode[] = {
+#include "rope.inc"
+};
+constexpr uint32_t kStoreKvCode[] = {
+#include "store_kv.inc"
+};
+constexpr uint32_t kAttendCode[] = {
+#include "attend.inc"
+};
+constexpr uint32_t kAddCode[] = {
+#include "add.inc"
+};
+constexpr uint32_t kGatherCode[] = {
+#include "gather.inc"
+};
+// clang-format on
+
+constexpr std::span<const uint32_t> kCode[] = {kEmbedCode,    kRmsNormCode, kMatmulCode,
+                                               kGatedFfnCode, kRopeCode,    kStoreKvCode,
+                                               kAttendCode,   kAddCode,     kGatherCode};
+
+}  // namespace
+
+Pipelines::Pipelines(Device& device) : device_(device) {
+  VkPushConstantRange push = {VK_SHADER_STAGE_COMPUTE_BIT, 0, kMaxPushBytes};
+  VkPipelineLayoutCreateInfo info = {VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO};
+  info.pushConstantRangeCount = 1;
+  info.pPushConstantRanges = &push;
+  check(device.api().CreatePipelineLayout(device.handle(), &info, nullptr, &layout_),
+        "making a pipeline layout");
+}
+
+Pipelines::~Pipelines() {
+  for (const auto& [key, pipeline] : pipelines_)
+    device_.api().DestroyPipeline(device_.handle(), pipeline, nullptr);
+  device_.api().DestroyPipelineLayout(device_.handle(), layout_, nullptr);
+}
+
+VkPipeline Pipelines::get(Shader shader, Constants constants) {
+  const std::lock_guard lock(mutex_);
+  VkPipeline& pipeline = pipelines_[{shader, constants}];
+  if (pipeline) return pipeline;
+  const DeviceApi& api = device_.api();
+  const std::span<const uint32_t> code = kCode[static_cast<int>(shader)];
+  VkShaderModuleCreateInfo module_info = {VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
+  module_info.codeSize = code.size_bytes();
+  module_info.pCode = code.data();
+  VkShaderModule module = VK_NULL_HANDLE;
+  check(api.CreateShaderModule(device_.handle(), &module_info, nullptr, &module), "loading a shader");
+
+  const VkSpecializationMapEntry entries[] = {{0, 0, 4}, {1, 4, 4}};
+  const VkSpecializationInfo specialization = {2, entries, sizeof(Constants), constants.data()};
+  VkComputePipelineCreateInfo info = {VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
+  info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
+  info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+  info.stage.module = module;
+  info.stage.pName = "main";
+  info.stage.pSpecializationInfo = &specialization;
+  info.layout = layout_;
+  const VkResult r =
+      api.CreateComputePipelines(device_.handle(), VK_NULL_HANDLE, 1, &info, nullptr, &pipeline);
+  api.DestroyShaderModule(device_.handle(), module, nullptr);
+  check(r, "compiling a shader");
+  return pipeline;
+}
+
+}  // namespace moraine::vulkan

@@ -1,0 +1,39 @@
+// The shaders, embedded as SPIR-V, and the pipelines made of them. One pipeline layout serves all:
+// 128 bytes of push constants, no descriptors.
+#pragma once
+
+#include <array>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "backend/vulkan/device.h"
+
+namespace moraine::vulkan {
+
+enum class Shader : uint8_t { kEmbed, kRmsNorm, kMatmul, kGatedFfn, kRope, kStoreKv, kAttend, kAdd, kGather };
+
+constexpr uint32_t kMaxPushBytes = 128;  // what every device has
+
+// Specialization constants 0 and 1.
+using Constants = std::array<uint32_t, 2>;
+
+class Pipelines {
+ public:
+  explicit Pipelines(Device& device);
+  ~Pipelines();
+  Pipelines(const Pipelines&) = delete;
+  Pipelines& operator=(const Pipelines&) = delete;
+
+  VkPipelineLayout layout() const { return layout_; }
+  // Made at the first call, some milliseconds; throws Error.
+  VkPipeline get(Shader shader, Constants constants = {});
+
+ private:
+  Device& device_;
+  VkPipelineLayout layout_ = VK_NULL_HANDLE;
+  std::mutex mutex_;
+  std::map<std::pair<Shader, Constants>, VkPipeline> pipelines_;
+};
+
+}  // namespace moraine::vulkan

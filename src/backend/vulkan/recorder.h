@@ -1,0 +1,70 @@
+// Records dispatches into a command buffer, with a barrier only where one depends on another since the
+// last barrier. Knows nothing of plans: what is dispatched is program.h.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+#include "backend/vulkan/pipelines.h"
+
+namespace moraine::vulkan {
+
+// Bytes of device memory, [begin, end).
+struct Range {
+  uint64_t begin = 0, end = 0;
+};
+
+// Decides where barriers go. By bytes and not by value: values whose lifetimes do not meet share bytes.
+class HazardTracker {
+ public:
+  // Whether something that reads and writes these must wait for what was noted before; notes them. A
+  // true answer forgets everything earlier, as the barrier it asks for settles it.
+  bool add(std::initializer_list<Range> reads, std::initializer_list<Range> writes);
+
+ private:
+  std::vector<Range> reads_, writes_;
+};
+
+// Of how many workgroups a dispatch consists: x is fixed when recorded, y is read from an
+// indirect-dispatch record of the step buffer.
+struct Dispatch {
+  VkPipeline pipeline;
+  uint64_t arguments_offset;  // of its VkDispatchIndirectCommand in the step buffer
+};
+
+class Recorder {
+ public:
+  Recorder(Device& device, VkPipelineLayout layout, Commands& commands, VkBuffer step_buffer)
+      : device_(device), layout_(layout), commands_(commands.handle()), step_buffer_(step_buffer) {}
+  // What earlier submissions wrote (keys and values, uploads) may be read.
+  void start();
+
+  template <class Push>
+  void dispatch(const Dispatch& d, const Push& push, std::initializer_list<Range> reads,
+                std::initializer_list<Range> writes) {
+    static_assert(sizeof(Push) <= kMaxPushBytes && sizeof(Push) % 4 == 0);
+    record(d, &push, sizeof push, reads, writes);
+  }
+  // What the device wrote may be read by the host once the submission has ended.
+  void finish();
+
+  int32_t n_dispatches() const { return n_dispatches_; }
+  int32_t n_barriers() const { return n_barriers_; }
+
+ private:
+  void record(const Dispatch& d, const void* push, uint32_t push_bytes, std::initializer_list<Range> reads,
+              std::initializer_list<Range> writes);
+  void barrier(VkPipelineStageFlags from, VkAccessFlags written, VkPipelineStageFlags to,
+               VkAccessFlags access);
+
+  Device& device_;
+  VkPipelineLayout layout_;
+  VkCommandBuffer commands_;
+  VkBuffer step_buffer_;
+  HazardTracker hazards_;
+  VkPipeline bound_ = VK_NULL_HANDLE;
+  int32_t n_dispatches_ = 0, n_barriers_ = 0;
+};
+
+}  // namespace moraine::vulkan

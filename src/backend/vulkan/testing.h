@@ -1,0 +1,25 @@
+// Test support: which device the tests run on.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "backend/vulkan/device.h"
+
+namespace moraine::vulkan {
+
+// Software Vulkan where there is one, so that every machine tests the same thing; else the first device
+// that is usable; nothing without a driver. Tests skip then, visibly.
+inline std::optional<std::string> test_device() {
+  std::optional<std::string> found;
+  for (const PhysicalDevice& d : list_devices()) {
+    if (!d.missing.empty()) continue;
+    if (d.software) return d.name;
+    if (!found) found = d.name;
+  }
+  return found;
+}
+
+inline constexpr char kNoDevice[] = "no usable Vulkan device: install mesa-vulkan-drivers for a software one";
+
+}  // namespace moraine::vulkan
