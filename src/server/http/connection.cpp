@@ -140,6 +140,8 @@ asio::awaitable<void> Connection::session() {
       unclean_ = true;
       ++context_.refused_requests;
       const std::string origin(parser.header("origin"));
+      parser.take_request();  // a refused body holds no memory while its client reads the answer
+      release_body();
       co_await send_error(parser.refusal(), origin);
     }
     release_body();

@@ -57,7 +57,7 @@ class RequestParser {
   std::string_view header(std::string_view name) const;  // empty where absent
   std::size_t body_bytes() const noexcept;
 
-  Request take_request();
+  Request take_request();  // also of a refused request: what there is of it
 
  private:
   class Impl;
