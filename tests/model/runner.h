@@ -31,8 +31,10 @@ class Runner {
     int n_sequences = 3;
   };
 
-  Runner(const std::string& path, const Options& o) : o_(o), file_(gguf::File::open(path)), model_(model::create_model(file_)) {
-    backend_ = std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.threads, o.isa});
+  Runner(const std::string& path, const Options& o)
+      : Runner(path, o, std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.threads, o.isa})) {}
+  Runner(const std::string& path, const Options& o, std::unique_ptr<plan::Backend> backend)
+      : o_(o), file_(gguf::File::open(path)), model_(model::create_model(file_)), backend_(std::move(backend)) {
     backend_->declare_weights(model::weights_as_loaded(*model_, {o.as_f32}));
     model::load_weights(file_, *model_, *backend_, {}, {o.as_f32});
     backend_->set_kv(model_->kv_shape(), o.kv_k, o.kv_v);
@@ -83,12 +85,13 @@ class Runner {
     lengths_.assign(lengths_.size(), 0);
   }
   const model::Model& model() const { return *model_; }
+  plan::Executable& executable() { return *exe_; }
 
  private:
   Options o_;
   gguf::File file_;
   std::unique_ptr<model::Model> model_;
-  std::unique_ptr<cpu::CpuBackend> backend_;
+  std::unique_ptr<plan::Backend> backend_;
   plan::Plan plan_;
   std::unique_ptr<plan::Executable> exe_;
   std::vector<std::vector<plan::PageId>> tables_;

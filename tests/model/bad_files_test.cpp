@@ -1,0 +1,120 @@
+// Files that are well-formed GGUF but no model this program runs: each is refused with a message that
+// names what is wrong and what to do, before anything large is read. Malformed GGUF: src/gguf tests.
+#include <gtest/gtest.h>
+#include <moraine/engine.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+
+#include <unistd.h>
+
+#include "gguf/reader.h"
+#include "gguf/tensor_reader.h"
+#include "gguf/writer.h"
+
+namespace moraine {
+namespace {
+
+using gguf::Value;
+
+// A change to a copy of the tiny llama: keys to replace or drop, tensors to drop or to reshape.
+struct Change {
+  const char* name;
+  std::map<std::string, std::optional<Value>> keys;
+  std::string drop_tensor;
+  std::string transpose_tensor;
+  ErrorCode code;
+  std::vector<const char*> message_has;
+};
+
+std::string write_changed(const Change& c) {
+  const char* build = std::getenv("MORAINE_BUILD_DIR");
+  const std::filesystem::path source = std::filesystem::path(build ? build : "build") / "test-models/tiny-llama-f32.gguf";
+  const gguf::File file = gguf::File::open(source);
+  const gguf::TensorReader reader(file);
+  gguf::Metadata meta;
+  for (const auto& e : file.metadata().entries()) {
+    const auto it = c.keys.find(e.key);
+    if (it == c.keys.end())
+      meta.add(e.key, e.value);
+    else if (it->second)
+      meta.add(e.key, *it->second);
+  }
+  for (const auto& [key, value] : c.keys)
+    if (value && !meta.contains(key)) meta.add(key, *value);
+  gguf::Writer writer(std::move(meta));
+  std::vector<std::vector<std::byte>> data;
+  data.reserve(file.tensors().size());
+  for (const auto& t : file.tensors()) {
+    if (t.name == c.drop_tensor) continue;
+    std::vector<uint64_t> shape(t.shape.begin(), t.shape.begin() + t.n_dims);
+    if (t.name == c.transpose_tensor) std::reverse(shape.begin(), shape.end());
+    data.push_back(reader.read_all(t));
+    writer.add_tensor(t.name, t.dtype, shape, data.back());
+  }
+  const auto path = std::filesystem::temp_directory_path() / (std::string("moraine-bad-") + c.name + "-" + std::to_string(getpid()) + ".gguf");
+  writer.write(path);
+  return path.string();
+}
+
+class BadFile : public ::testing::TestWithParam<Change> {};
+
+TEST_P(BadFile, IsRefusedWithCauseAndPlace) {
+  const Change& c = GetParam();
+  const std::string path = write_changed(c);
+  EngineOptions o;
+  o.model_path = path;
+  o.n_ctx = 256;
+  try {
+    Engine::load(o);
+    ADD_FAILURE() << "was loaded";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), c.code) << e.what();
+    for (const char* part : c.message_has) EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << part << " is not in: " << e.what();
+  }
+  std::filesystem::remove(path);
+}
+
+std::optional<Value> u32(uint32_t v) { return Value(v); }
+std::optional<Value> text(const char* v) { return Value(v); }
+constexpr auto kGone = std::nullopt;
+
+INSTANTIATE_TEST_SUITE_P(
+    Llama, BadFile,
+    ::testing::Values(
+        Change{"arch", {{"general.architecture", text("mamba9")}}, "", "", ErrorCode::kUnsupported, {"mamba9", "gemma3", "llama"}},
+        Change{"no_arch", {{"general.architecture", kGone}}, "", "", ErrorCode::kCorruptFile, {"general.architecture"}},
+        Change{"missing", {}, "blk.2.ffn_up.weight", "", ErrorCode::kCorruptFile, {"blk.2.ffn_up.weight", "missing"}},
+        Change{"missing_embd", {}, "token_embd.weight", "", ErrorCode::kCorruptFile, {"token_embd.weight"}},
+        Change{"shape", {}, "", "blk.1.ffn_up.weight", ErrorCode::kCorruptFile, {"blk.1.ffn_up.weight", "[512, 256]", "[256, 512]"}},
+        Change{"layers", {{"llama.block_count", u32(5)}}, "", "", ErrorCode::kCorruptFile, {"blk.4.attn_norm.weight"}},
+        Change{"zero_layers", {{"llama.block_count", u32(0)}}, "", "", ErrorCode::kCorruptFile, {"llama.block_count", "is 0"}},
+        Change{"huge_layers", {{"llama.block_count", u32(4000000000u)}}, "", "", ErrorCode::kCorruptFile, {"llama.block_count"}},
+        Change{"no_heads", {{"llama.attention.head_count", kGone}}, "", "", ErrorCode::kCorruptFile, {"llama.attention.head_count"}},
+        Change{"kv_heads", {{"llama.attention.head_count_kv", u32(3)}}, "", "", ErrorCode::kCorruptFile, {"head_count_kv", "divide"}},
+        Change{"head_dim", {{"llama.attention.key_length", u32(63)}}, "", "", ErrorCode::kCorruptFile, {"key_length", "multiple of 8"}},
+        Change{"rot", {{"llama.rope.dimension_count", u32(200)}}, "", "", ErrorCode::kCorruptFile, {"rope.dimension_count"}},
+        Change{"scaling", {{"llama.rope.scaling.type", text("warp")}}, "", "", ErrorCode::kCorruptFile, {"warp"}},
+        Change{"type", {{"llama.embedding_length", text("many")}}, "", "", ErrorCode::kCorruptFile, {"llama.embedding_length", "string"}},
+        Change{"no_tokenizer", {{"tokenizer.ggml.model", kGone}}, "", "", ErrorCode::kCorruptFile, {"tokenizer.ggml.model"}},
+        Change{"tokenizer", {{"tokenizer.ggml.model", text("runes")}}, "", "", ErrorCode::kUnsupported, {"runes", "gpt2", "llama"}},
+        Change{"pre", {{"tokenizer.ggml.pre", text("klingon")}}, "", "", ErrorCode::kUnsupported, {"klingon", "smollm"}}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(BadFile, NotThereAndNoModel) {
+  EngineOptions o;
+  o.model_path = "/no/such/model.gguf";
+  try {
+    Engine::load(o);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kNotFound);
+    EXPECT_NE(std::string(e.what()).find("/no/such/model.gguf"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace moraine
