@@ -61,6 +61,11 @@ class Parser {
     return n;
   }
 
+  // "START END" takes two arguments; "[on|off]" and "N" one.
+  static size_t value_count(const Option& o) {
+    return 1 + static_cast<size_t>(std::count(o.value_name.begin(), o.value_name.end(), ' '));
+  }
+
   bool given(const Option& o) const {
     return std::any_of(parsed_.given.begin(), parsed_.given.end(),
                        [&](const Given& g) { return g.option == &o; });
@@ -89,16 +94,18 @@ class Parser {
       value = follows ? args[i + 1] : o.bare;
       used = follows ? 1 : 0;
     } else {
-      if (i + 1 >= args.size())
-        throw UsageError(fmt::format("{} needs a value: {} {}", a.name, a.name, o.value_name));
-      if (is_known(args[i + 1]))
-        throw UsageError(
-            fmt::format("{} needs a value ({}), but {} follows; if that is the value, write {}={}", a.name,
-                        o.value_name, args[i + 1], o.name(), args[i + 1]));
-      value = args[i + 1];
-      used = 1;
+      for (const size_t wanted = value_count(o); used < wanted; ++used) {
+        const size_t next = i + 1 + used;
+        if (next >= args.size())
+          throw UsageError(fmt::format("{} needs a value: {} {}", a.name, a.name, o.value_name));
+        if (is_known(args[next]))
+          throw UsageError(
+              fmt::format("{} needs a value ({}), but {} follows; if that is the value, write {}={}", a.name,
+                          o.value_name, args[next], o.name(), args[next]));
+        value += (used ? " " : "") + args[next];
+      }
     }
-    if (used) shown += " " + args[i + 1];
+    for (size_t k = 1; k <= used; ++k) shown += " " + args[i + k];
     apply(o, value, shown, a.name, false);
     return used;
   }

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 namespace moraine::options {
 namespace {
@@ -83,30 +85,47 @@ std::string wrap(std::string_view text, int width, int indent) {
 
 std::string help(const Table& table, unsigned command, const HelpStyle& style) {
   std::string out;
-  std::vector<std::string> without_meaning;
+  const auto begin_section = [&](const std::string& title) {
+    out += (style.heading ? style.heading(title) : title) + "\n";
+  };
+  std::vector<std::string> without_effect;
+  std::vector<std::pair<std::string, std::string>> to_come;  // a note and the options it speaks of
   for (const std::string& title : sections(table)) {
-    std::string body;
+    bool begun = false;
     for (const Option& o : table.options()) {
       if (o.section != title || !(o.commands & command)) continue;
       if (o.support == Support::kNone) {
-        without_meaning.push_back(o.name());
-        continue;
+        without_effect.push_back(o.name());
+      } else if (o.support == Support::kPlanned) {
+        const std::string note = o.note("");
+        const auto same = [&](const auto& entry) { return entry.first == note; };
+        const auto at = std::find_if(to_come.begin(), to_come.end(), same);
+        if (at == to_come.end())
+          to_come.emplace_back(note, o.names.front());
+        else
+          at->second += " " + o.names.front();
+      } else {
+        if (!std::exchange(begun, true)) begin_section(title);
+        std::string line = "  " + spelling(o);
+        // A short spelling shares its line with the text; a long one stands alone.
+        if (static_cast<int>(line.size()) + 2 > kNameColumn)
+          line += "\n" + std::string(kNameColumn, ' ');
+        else
+          line.resize(kNameColumn, ' ');
+        out += line + wrap(explanation(o), style.width, kNameColumn) + "\n";
       }
-      std::string line = "  " + spelling(o);
-      // A short spelling shares its line with the text; a long one stands alone.
-      if (static_cast<int>(line.size()) + 2 > kNameColumn)
-        line += "\n" + std::string(kNameColumn, ' ');
-      else
-        line.resize(kNameColumn, ' ');
-      body += line + wrap(explanation(o), style.width, kNameColumn) + "\n";
     }
-    if (body.empty()) continue;
-    out += (style.heading ? style.heading(title) : title) + "\n" + body + "\n";
+    if (begun) out += "\n";
   }
-  if (!without_meaning.empty()) {
-    const std::string title = "Accepted for the sake of other programs' command lines, without effect";
-    out += (style.heading ? style.heading(title) : title) + "\n  ";
-    out += wrap(fmt::format("{}", fmt::join(without_meaning, " ")), style.width, 2) + "\n\n";
+  if (!to_come.empty()) {
+    begin_section("Accepted, still to come");
+    for (const auto& [note, names] : to_come)
+      out += "  " + wrap(names, style.width, 2) + "\n      " + wrap(note, style.width, 6) + "\n";
+    out += "\n";
+  }
+  if (!without_effect.empty()) {
+    begin_section("Accepted for the sake of other programs' command lines, without effect");
+    out += "  " + wrap(fmt::format("{}", fmt::join(without_effect, " ")), style.width, 2) + "\n\n";
   }
   return out;
 }

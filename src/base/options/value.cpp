@@ -104,6 +104,29 @@ Value integers(std::vector<int32_t>& place, int64_t min, int64_t max) {
           }};
 }
 
+// Powers of 1024, as memory is counted, whether written G, GB or GiB.
+Value bytes(uint64_t& place) {
+  return {"a size such as 512M or 8G", [&place](std::string_view text) {
+            const size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
+            const auto number = parse_real(text.substr(0, end));
+            if (!number || *number < 0 || *number > 1e15) return false;
+            std::string_view unit = text.substr(end);
+            double factor = 1;
+            if (!unit.empty()) {
+              const size_t power = std::string_view("bkmgt").find(lower(unit.front()));
+              if (power == std::string_view::npos) return false;
+              for (size_t i = 0; i < power; ++i) factor *= 1024;
+              unit.remove_prefix(1);
+              if (!unit.empty() && !equal_ignoring_case(unit, "b") && !equal_ignoring_case(unit, "ib"))
+                return false;
+            }
+            const double size = *number * factor;
+            if (size > 1e18) return false;
+            place = static_cast<uint64_t>(size);
+            return true;
+          }};
+}
+
 Value anything() {
   return {"any text", [](std::string_view) { return true; }};
 }

@@ -93,6 +93,7 @@ Value choice(T& place, std::vector<std::pair<std::string, T>> choices) {
 Value text(std::string& place);                                         // not empty
 Value texts(std::vector<std::string>& place);                           // "a,b": adds to what is there
 Value integers(std::vector<int32_t>& place, int64_t min, int64_t max);  // "512,1024": replaces
+Value bytes(uint64_t& place);                                           // "8G", "512M", "1.5GiB"
 Value anything();                                                       // taken and put nowhere
 Value any_switch();                                                     // on or off, put nowhere
 // on, off, auto and their synonyms: -fa, --log-colors, ...; empty for auto.

@@ -1,0 +1,227 @@
+#include "app.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "base/options/render.h"
+#include "base/options/suggest.h"
+#include "option_table.h"
+#include "version.h"
+
+namespace moraine::app {
+namespace {
+
+struct CommandInfo {
+  const char* name;
+  Command command;
+  const char* usage;
+  const char* summary;
+  int (*run)(Invocation&);
+};
+constexpr CommandInfo kCommands[] = {
+    {"serve", kServe, "MODEL.gguf [options]", "answer requests of the OpenAI API on a port", serve},
+    {"run", kRun, "MODEL.gguf [PROMPT] [options]", "talk to a model here, or get one answer", run},
+    {"chat", kRun, "MODEL.gguf [PROMPT] [options]", "the same as run", run},
+    {"bench", kBench, "MODEL.gguf [options]", "measure the speed of prompts and answers", bench},
+    {"inspect", kInspect, "MODEL.gguf [options]", "say what is in a model file, and what it needs", inspect},
+};
+
+const CommandInfo* find_command(const std::string& name) {
+  for (const CommandInfo& c : kCommands)
+    if (name == c.name) return &c;
+  return nullptr;
+}
+
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+bool stdout_has_colors(const options::Environment& env) {
+  const char* no_color = env("NO_COLOR");
+  const char* term = env("TERM");
+  return is_terminal(STDOUT_FILENO) && !(no_color && *no_color) &&
+         !(term && std::string_view(term) == "dumb");
+}
+
+options::HelpStyle help_style(const options::Environment& env) {
+  options::HelpStyle style;
+  style.width = std::clamp(terminal_width(STDOUT_FILENO), 60, 110);
+  if (stdout_has_colors(env))
+    style.heading = [](std::string_view title) { return fmt::format("\x1b[1m{}\x1b[0m", title); };
+  return style;
+}
+
+std::string overview() {
+  std::string text = fmt::format(
+      "moraine {}: run language models on this machine, for coding agents and for you.\n\n"
+      "  moraine serve MODEL.gguf     an OpenAI-compatible server on http://127.0.0.1:8080\n"
+      "  moraine run MODEL.gguf       a conversation in this terminal\n\nCommands\n",
+      version());
+  for (const CommandInfo& c : kCommands)
+    if (std::string_view(c.name) != "chat") text += fmt::format("  {:<10}{}\n", c.name, c.summary);
+  text +=
+      "\n  moraine help COMMAND         its options; any llama-server command line works with serve\n"
+      "  moraine --version            which version this is (--verbose: how it was built)\n";
+  return text;
+}
+
+int print_command_help(const CommandInfo& c, const options::Environment& env) {
+  Settings settings;
+  print(fmt::format(
+      "moraine {} {}\n{}\n\n{}Every option can be set in the environment too, as MORAINE_CTX_SIZE=4096 for "
+      "--ctx-size;\nllama-server's LLAMA_ARG_... names work as well.\n",
+      c.name, c.usage, options::wrap(c.summary, 100, 0),
+      options::help(option_table(settings), c.command, help_style(env))));
+  return kOk;
+}
+
+// The page of the documentation; its test compares it with the committed file.
+int print_markdown() {
+  Settings settings;
+  print(
+      "# Options\n\n"
+      "Made by `moraine options --markdown` from the table of options in `apps/moraine/`: change it "
+      "there.\n\n"
+      "An option given on the command line counts before its `MORAINE_` environment variable, and that "
+      "before\n"
+      "llama-server's name for it. Of an option given twice the last counts; lists (`--api-key`) add up.\n"
+      "`--name=VALUE` and `--name VALUE` are the same, and so are `--ctx_size` and `--ctx-size`.\n");
+  print(options::markdown(option_table(settings), command_name));
+  return kOk;
+}
+
+int unknown_command(const std::string& name, Console& console) {
+  if (name.starts_with("-")) {
+    console.error(fmt::format("options follow a command, such as: moraine serve {} ...", name));
+  } else if (name.ends_with(".gguf") || std::filesystem::exists(std::filesystem::path(name))) {
+    console.error(fmt::format("say what to do with it: moraine run {} or moraine serve {}", name, name));
+  } else {
+    std::vector<std::string> words = {"help"};
+    for (const CommandInfo& c : kCommands) words.emplace_back(c.name);
+    const std::string meant = options::nearest(name, words);
+    console.error(fmt::format("unknown command {}{}", name,
+                              meant.empty() ? "" : fmt::format("; did you mean {}?", meant)));
+  }
+  console.line("Try `moraine --help`.");
+  return kUsage;
+}
+
+// The model is -m, or else the first argument; what follows it is `run`'s prompt.
+void place_arguments(Invocation& invocation, const CommandInfo& c) {
+  std::vector<std::string>& rest = invocation.parsed.positionals;
+  const options::Given* model = invocation.parsed.find("-m");
+  size_t used = 0;
+  if (!rest.empty() && (model == nullptr || model->from_env)) {
+    invocation.settings.engine.model_path = rest[0];
+    used = 1;
+  }
+  if (c.command == kRun) {
+    for (; used < rest.size(); ++used)
+      invocation.prompt += (invocation.prompt.empty() ? "" : " ") + rest[used];
+  } else if (used < rest.size()) {
+    throw options::UsageError(
+        fmt::format("what is {} for? `moraine {}` takes one model", rest[used], c.name));
+  }
+}
+
+// What was given without a meaning here gets one line each; notes of what is to come are `serve`'s to
+// show in its ready block.
+void warn_of_options(const Invocation& invocation, const CommandInfo& c) {
+  std::vector<std::pair<std::string, std::string>> lines;  // note, options
+  for (const options::Given& g : invocation.parsed.given) {
+    const bool warns = g.option->support == options::Support::kNone ||
+                       (g.option->support == options::Support::kPlanned && c.command != kServe);
+    if (!warns) continue;
+    const std::string note = g.option->note(g.value);
+    const auto at = std::find_if(lines.begin(), lines.end(), [&](const auto& l) { return l.first == note; });
+    if (at == lines.end())
+      lines.emplace_back(note, g.shown);
+    else
+      at->second += ", " + g.shown;
+  }
+  for (const auto& [note, shown] : lines)
+    invocation.console.warn(fmt::format("{}: no effect; {}", shown, note));
+}
+
+int run_command(const CommandInfo& c, std::vector<std::string> args, const options::Environment& env,
+                Console& console) {
+  Invocation invocation{.settings = {}, .parsed = {}, .prompt = {}, .console = console};
+  const options::Table table = option_table(invocation.settings);
+  invocation.parsed = options::parse(table, c.command, args, env);
+  if (invocation.settings.help) return print_command_help(c, env);
+  if (invocation.settings.version) {
+    print(invocation.settings.verbosity > 3 ? verbose_version() : version_line());
+    return kOk;
+  }
+  const char* no_color = env("NO_COLOR");
+  const char* term = env("TERM");
+  console.set_colors(invocation.settings.colors,
+                     (no_color && *no_color) || (term && std::string_view(term) == "dumb"));
+  place_arguments(invocation, c);
+  warn_of_options(invocation, c);
+  return c.run(invocation);
+}
+
+int dispatch(std::vector<std::string> args, const options::Environment& env, Console& console) {
+  if (args.empty()) args.emplace_back("moraine");
+  if (std::filesystem::path(args[0]).filename() == "llama-server") args.insert(args.begin() + 1, "serve");
+  if (args.size() < 2) {
+    print(overview());
+    return kOk;
+  }
+  const std::string name = args[1];
+  const bool verbose =
+      std::any_of(args.begin() + 2, args.end(), [](const auto& a) { return a == "--verbose" || a == "-v"; });
+  if (name == "--version" || name == "version") {
+    print(verbose ? verbose_version() : version_line());
+    return kOk;
+  }
+  if (name == "options") return print_markdown();
+  if (name == "--help" || name == "-h" || name == "help") {
+    if (args.size() < 3) {
+      print(overview());
+      return kOk;
+    }
+    const CommandInfo* about = find_command(args[2]);
+    return about ? print_command_help(*about, env) : unknown_command(args[2], console);
+  }
+  const CommandInfo* c = find_command(name);
+  if (c == nullptr) return unknown_command(name, console);
+  try {
+    return run_command(*c, {args.begin() + 2, args.end()}, env, console);
+  } catch (const options::UsageError& e) {
+    console.error(e.what());
+    console.line(fmt::format("Try `moraine {} --help`.", name));
+    return kUsage;
+  }
+}
+
+}  // namespace
+
+int run_program(const std::vector<std::string>& args, const options::Environment& env) noexcept {
+  try {
+    Console console;
+    const char* no_color = env("NO_COLOR");
+    console.set_colors({}, no_color && *no_color);
+    try {
+      return dispatch(args, env, console);
+    } catch (const Error& e) {
+      console.end_live();
+      if (e.code() == ErrorCode::kCancelled) return kInterrupted;
+      console.error(e.what());
+    } catch (const std::bad_alloc&) {
+      console.error("There is not enough memory.");
+    } catch (const std::exception& e) {
+      console.error(fmt::format("{} (this is a mistake of the program)", e.what()));
+    }
+  } catch (...) {  // not even the console
+  }
+  return kFailure;
+}
+
+}  // namespace moraine::app

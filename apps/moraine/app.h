@@ -1,0 +1,37 @@
+// The program: which command is meant, its options, and errors turned into exit codes. The commands are
+// serve.cpp, run.cpp, bench.cpp and inspect.cpp; what they may be told is option_table.h.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/options/parser.h"
+#include "console.h"
+#include "settings.h"
+
+namespace moraine::app {
+
+// docs/cli.md tells users of them.
+enum ExitCode : int {
+  kOk = 0,
+  kFailure = 1,        // the command was understood but did not succeed
+  kUsage = 2,          // the command line cannot be meant as it stands
+  kInterrupted = 130,  // Ctrl-C ended it (128 + SIGINT)
+};
+
+struct Invocation {
+  Settings settings;
+  options::Parsed parsed;
+  std::string prompt;  // of `run`: the arguments after the model
+  Console& console;
+};
+
+int serve(Invocation& invocation);
+int run(Invocation& invocation);
+int bench(Invocation& invocation);
+int inspect(Invocation& invocation);
+
+// args[0] is the program's name: as "llama-server" it is `serve`. Never throws.
+int run_program(const std::vector<std::string>& args, const options::Environment& env) noexcept;
+
+}  // namespace moraine::app

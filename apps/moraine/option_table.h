@@ -1,0 +1,21 @@
+// The options of every command, declared once. Rows that do something are in option_table.cpp, those of
+// llama-server whose machinery is to come or has no place here in option_table_compat.cpp.
+#pragma once
+
+#include <string_view>
+
+#include "base/options/option.h"
+#include "settings.h"
+
+namespace moraine::app {
+
+enum Command : unsigned { kServe = 1, kRun = 2, kBench = 4, kInspect = 8 };
+const char* command_name(unsigned command) noexcept;  // "serve"; "" for other bits
+
+// The rows write into `settings`, which must outlive the table.
+options::Table option_table(Settings& settings);
+
+// option_table_compat.cpp
+void add_compat_options(options::Table& table);
+
+}  // namespace moraine::app

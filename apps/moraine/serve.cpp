@@ -1,0 +1,151 @@
+// `moraine serve`: opens the port, loads the model behind it, and stays until a signal. The first SIGINT,
+// SIGTERM or SIGHUP stops loading, or lets the answers under way finish; the second ends at once.
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <atomic>
+#include <optional>
+#include <thread>
+
+#include "app.h"
+#include "loading.h"
+#include "log.h"
+#include "model_path.h"
+#include "ready_block.h"
+#include "signals.h"
+#include "version.h"
+
+namespace moraine::app {
+namespace {
+
+constexpr size_t kMaxTemplateBytes = 1 << 20, kMaxKeyFileBytes = 1 << 20;
+
+void read_files(Settings& s) {
+  if (!s.chat_template_file.empty())
+    s.api.chat_template = read_text_file(s.chat_template_file, "--chat-template-file", kMaxTemplateBytes);
+  if (s.api_key_file.empty()) return;
+  const size_t before = s.api.api_keys.size();
+  for (std::string& line :
+       options::split(read_text_file(s.api_key_file, "--api-key-file", kMaxKeyFileBytes), '\n')) {
+    line.erase(line.find_last_not_of(" \t\r") + 1);
+    line.erase(0, line.find_first_not_of(" \t"));
+    if (!line.empty() && line.front() != '#') s.api.api_keys.push_back(line);
+  }
+  // A file meant to close the door must not leave it open.
+  if (s.api.api_keys.size() == before)
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("The file of --api-key-file, {}, holds no key.", s.api_key_file));
+}
+
+// Loads on a thread of its own, so that this one can listen to signals.
+class Loader {
+ public:
+  Loader(const EngineOptions& options, server::Api& api, LoadingDisplay& display)
+      : thread_([this, options, &api, &display] {
+          try {
+            engine_ = Engine::load(options, [&](const LoadProgress& progress) {
+              api.set_loading(progress);
+              display.show(progress);
+              return !cancelled_;
+            });
+            api.set_ready(engine_);
+          } catch (const Error& e) {
+            error_ = e;
+          } catch (const std::bad_alloc&) {
+            error_ = Error(ErrorCode::kOutOfMemory, "There is not enough memory to load the model.");
+          } catch (const std::exception& e) {
+            error_ = Error(ErrorCode::kInternal, e.what());
+          }
+          done_.raise();
+        }) {}
+  ~Loader() {
+    cancelled_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+
+  int done_fd() const { return done_.fd(); }
+  void cancel() { cancelled_ = true; }
+  // After done_fd() became readable. Throws Error.
+  std::shared_ptr<Engine> result() {
+    thread_.join();
+    if (error_) throw *error_;
+    return engine_;
+  }
+
+ private:
+  std::atomic<bool> cancelled_ = false;
+  Event done_;
+  std::shared_ptr<Engine> engine_;
+  std::optional<Error> error_;
+  std::thread thread_;  // last: it uses the others
+};
+
+void print_ready(const Invocation& invocation, const Engine& engine, int port, double seconds) {
+  Console& console = invocation.console;
+  if (invocation.settings.log_disabled) return;
+  for (const ReadyLine& line :
+       ready_block({engine.info(), engine.memory(), invocation.settings, invocation.parsed, port, seconds})) {
+    const std::string label =
+        console.styled(fmt::format("{:<8}", line.label), line.is_warning ? Style::kRed : Style::kBold);
+    console.line(label + (line.is_warning ? console.styled(line.text, Style::kRed) : line.text));
+  }
+}
+
+}  // namespace
+
+int serve(Invocation& invocation) {
+  Settings& s = invocation.settings;
+  Console& console = invocation.console;
+  require_model(s, "serve");
+  read_files(s);
+
+  // Before any thread, so that all of them leave these to wait_readable().
+  Signals signals{SIGINT, SIGTERM, SIGHUP};
+  signal(SIGPIPE, SIG_IGN);  // a client that left is no reason to end
+
+  const auto log = make_log(s, console);
+  server::ApiOptions api_options = s.api;
+  if (const size_t comma = api_options.alias.find(','); comma != std::string::npos)
+    api_options.alias.resize(comma);
+  api_options.build_info =
+      commit().empty() ? "moraine-" + version() : fmt::format("moraine-{}-{}", version(), commit());
+  api_options.log = [log](server::LogLevel level, const std::string& line) { write_log(*log, level, line); };
+  server::Api api(std::move(api_options));
+  http::Server server(s.http, api.handler());
+  server.listen();
+  server.start();
+  if (!s.log_disabled)
+    console.line(fmt::format("moraine {} on {}; until the model is loaded, requests get 503 and the progress",
+                             version(), base_url(s, server.port())));
+
+  const auto began = std::chrono::steady_clock::now();
+  std::shared_ptr<Engine> engine;
+  {
+    LoadingDisplay display(console, s.engine.model_path);
+    Loader loader(s.engine, api, display);
+    if (wait_readable({loader.done_fd(), signals.fd()}) != 0) {
+      console.end_live();
+      console.line("stopped while loading");
+      signals.release();
+      return kOk;
+    }
+    engine = loader.result();
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  print_ready(invocation, *engine, server.port(), seconds);
+
+  wait_readable({signals.fd()});
+  signals.release();
+  const size_t open = server.stats().open_exchanges;
+  if (open > 0 && !s.log_disabled)
+    console.line(fmt::format("finishing {} answer{}; again to stop at once", open, open == 1 ? "" : "s"));
+  const bool complete = server.drain(std::chrono::seconds(s.drain_timeout_s));
+  server.stop();
+  if (!complete)
+    write_log(*log, server::LogLevel::kWarning,
+              fmt::format("answers were cut off after {} s (--drain-timeout)", s.drain_timeout_s));
+  if (!s.log_disabled) console.line("stopped");
+  return kOk;
+}
+
+}  // namespace moraine::app

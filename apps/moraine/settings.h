@@ -1,0 +1,46 @@
+// What a command line comes to: the settings of the libraries, and those that only the program has.
+// Filled by the table of options (option_table.h); read by the commands.
+#pragma once
+
+#include <moraine/engine.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/api/api.h"
+#include "server/http/server.h"
+
+namespace moraine::app {
+
+enum class BenchFormat : uint8_t { kMarkdown, kJson, kJsonl, kCsv };
+
+struct Settings {
+  EngineOptions engine;    // model_path as typed
+  server::ApiOptions api;  // sampling and n_predict hold for `run` too
+  http::ServerOptions http;
+
+  bool help = false, version = false;
+
+  std::string chat_template_file, api_key_file;
+  int32_t drain_timeout_s = 30;
+
+  int32_t verbosity = 3;  // llama-server's: 1 errors, 2 warnings, 3 info, 4 and more: everything
+  bool log_disabled = false;
+  bool log_timestamps = true;
+  std::string log_file;
+  std::optional<bool> colors;  // empty: on a terminal, unless NO_COLOR is set
+
+  std::string prompt, prompt_file, system_prompt;
+  std::optional<bool> timings;  // empty: on a terminal
+
+  std::vector<int32_t> bench_prompts = {512}, bench_tokens = {128}, bench_threads = {0};
+  int32_t bench_repetitions = 5;
+  BenchFormat bench_format = BenchFormat::kMarkdown;
+  bool bench_warmup = true;
+
+  bool json = false;
+};
+
+}  // namespace moraine::app
