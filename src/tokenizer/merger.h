@@ -42,7 +42,7 @@ class Merger {
   void push(TokenId id) { ids_.push_back(id); }
   TokenId last() const noexcept { return ids_.empty() ? kNoToken : ids_.back(); }
 
-  // Merges them, appends the result to out and forgets them. At most 2^31 - 1 symbols.
+  // Merges them, appends the result to out and forgets them. Fewer than 2^32 symbols.
   void finish(std::vector<TokenId>& out);
 
  private:
