@@ -9,6 +9,7 @@
 namespace moraine::http {
 namespace {
 
+using namespace std::string_view_literals;
 using State = RequestParser::State;
 
 // Feeds `bytes` as a connection would: `step` more at a time, keeping what was not used up.
@@ -134,7 +135,7 @@ TEST(RequestParser, RefusesSmugglingShapes) {
   EXPECT_EQ(refused_status("GET / HTTP/1.1\nHost: h\n\n"), 505);  // a bare LF ends no line
   EXPECT_EQ(refused_status("GET / HTTP/1.1\r\nA: b\nContent-Length: 3\r\n\r\n"), 400);
   EXPECT_EQ(refused_status("GET / HTTP/1.1\r\nA\r\n\r\n"), 400);
-  EXPECT_EQ(refused_status(std::string("GET / HTTP/1.1\r\nA: b\0c\r\n\r\n", 28)), 400);
+  EXPECT_EQ(refused_status("GET / HTTP/1.1\r\nA: b\0c\r\n\r\n"sv), 400);
   EXPECT_EQ(refused_status("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"), 400);
   EXPECT_EQ(refused_status("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n"), 400);
   EXPECT_EQ(refused_status("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n"),
