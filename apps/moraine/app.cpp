@@ -80,21 +80,6 @@ int print_command_help(const CommandInfo& c, const options::Environment& env) {
   return kOk;
 }
 
-// The page of the documentation; its test compares it with the committed file.
-int print_markdown() {
-  Settings settings;
-  print(
-      "# Options\n\n"
-      "Made by `moraine options --markdown` from the table of options in `apps/moraine/`: change it "
-      "there.\n\n"
-      "An option given on the command line counts before its `MORAINE_` environment variable, and that "
-      "before\n"
-      "llama-server's name for it. Of an option given twice the last counts; lists (`--api-key`) add up.\n"
-      "`--name=VALUE` and `--name VALUE` are the same, and so are `--ctx_size` and `--ctx-size`.\n");
-  print(options::markdown(option_table(settings), command_name));
-  return kOk;
-}
-
 int unknown_command(const std::string& name, Console& console) {
   if (name.starts_with("-")) {
     console.error(fmt::format("options follow a command, such as: moraine serve {} ...", name));
@@ -181,7 +166,10 @@ int dispatch(std::vector<std::string> args, const options::Environment& env, Con
     print(verbose ? verbose_version() : version_line());
     return kOk;
   }
-  if (name == "options") return print_markdown();
+  if (name == "options") {  // how docs/options.md is made
+    print(options_page());
+    return kOk;
+  }
   if (name == "--help" || name == "-h" || name == "help") {
     if (args.size() < 3) {
       print(overview());

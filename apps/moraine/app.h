@@ -11,7 +11,7 @@
 
 namespace moraine::app {
 
-// docs/cli.md tells users of them.
+// Users read of them in docs/cli.md.
 enum ExitCode : int {
   kOk = 0,
   kFailure = 1,        // the command was understood but did not succeed

@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "base/options/render.h"
+
 namespace moraine::app {
 
 using namespace options;
@@ -109,9 +111,8 @@ void add_model_options(Table& t, Settings& s) {
       .only(kServe | kRun)
       .env("LLAMA_ARG_THREADS_BATCH");
   const auto slices = [&s](std::string_view) {
-    return fmt::format(
-        "prompts are read in slices of up to {} tokens; in larger ones each weight serves more of them",
-        std::min(s.engine.n_ubatch, s.engine.n_batch));
+    return fmt::format("prompts are read {} tokens at a time; the more, the more each weight read serves",
+                       std::min(s.engine.n_ubatch, s.engine.n_batch));
   };
   t.add("-b, --batch-size N", integer(s.engine.n_batch, 1, 1 << 24), "most tokens of a step")
       .standard("2048")
@@ -244,8 +245,9 @@ void add_log_options(Table& t, Settings& s) {
   t.add("--log-colors [on|off|auto]", on_off_auto(s.colors), "colours; NO_COLOR turns them off too")
       .standard("auto: on a terminal")
       .env("LLAMA_ARG_LOG_COLORS");
-  t.add("-h, --help, --usage", toggle(s.help), "what there is");
-  t.add("--version", toggle(s.version), "which version this is; with --verbose: how it was built");
+  t.add("-h, --help, --usage", toggle(s.help), "what there is").command_line_only();
+  t.add("--version", toggle(s.version), "which version this is; with --verbose: how it was built")
+      .command_line_only();
 }
 
 void add_command_options(Table& t, Settings& s) {
@@ -300,15 +302,25 @@ const char* command_name(unsigned command) noexcept {
   }
 }
 
+std::string options_page() {
+  Settings settings;
+  return "# Options\n\n"
+         "Made by `moraine options --markdown` from the table of options in `apps/moraine/`: change it "
+         "there.\n\n"
+         "An option on the command line counts before its `MORAINE_` environment variable, and that before\n"
+         "llama-server's name for it. Of an option given twice the last counts; lists (`--api-key`) add up.\n"
+         "`--name=VALUE` and `--name VALUE` are the same, and so are `--ctx_size` and `--ctx-size`.\n" +
+         markdown(option_table(settings), command_name);
+}
+
 options::Table option_table(Settings& s) {
   Table t;
-  add_command_options(t, s);
   add_model_options(t, s);
+  add_command_options(t, s);
   add_sampling_options(t, s);
   add_server_options(t, s);
   add_log_options(t, s);
   add_compat_options(t);
-  t.check_unique();
   return t;
 }
 

@@ -2,6 +2,7 @@
 // llama-server whose machinery is to come or has no place here in option_table_compat.cpp.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "base/options/option.h"
@@ -14,6 +15,9 @@ const char* command_name(unsigned command) noexcept;  // "serve"; "" for other b
 
 // The rows write into `settings`, which must outlive the table.
 options::Table option_table(Settings& settings);
+
+// docs/options.md, all of it.
+std::string options_page();
 
 // option_table_compat.cpp
 void add_compat_options(options::Table& table);

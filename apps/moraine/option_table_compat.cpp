@@ -50,18 +50,18 @@ void add_rows(Table& t, Kind kind, const char* note, std::initializer_list<Row> 
 
 void add_already(Table& t) {
   t.section("As it is anyway", kServe | kRun | kBench);
-  add_rows(t, Kind::kAlready, "attention is always the flash kind",
+  add_rows(t, Kind::kAlready, "attention is always flash attention",
            {{"-fa, --flash-attn [on|off|auto]", "flash attention", "LLAMA_ARG_FLASH_ATTN"}});
   t.section("As it is anyway", kServe | kRun);
   add_rows(
-      t, Kind::kAlready, "weights are read once, straight into memory, and never mapped: one copy",
+      t, Kind::kAlready, "weights are read straight into memory, once",
       {{"--mmap", "map the file into memory", "LLAMA_ARG_MMAP", "--no-mmap"},
        {"--mlock", "keep the weights from being swapped", "LLAMA_ARG_MLOCK"},
        {"-lm, --load-mode MODE", "how the file is read: auto, none, mmap, mlock, dio", "LLAMA_ARG_LOAD_MODE"},
        {"-dio, --direct-io", "read past the page cache", "LLAMA_ARG_DIO", "-ndio, --no-direct-io"},
        {"--repack", "re-lay weights for the kernels", "LLAMA_ARG_REPACK", "-nr, --no-repack"}});
   t.section("As it is anyway", kBench);
-  add_rows(t, Kind::kAlready, "weights are read once, straight into memory, and never mapped: one copy",
+  add_rows(t, Kind::kAlready, "weights are read straight into memory, once",
            {{"-mmp, --mmap [on|off|auto]", "map the file into memory"}});
   t.section("As it is anyway", kServe | kRun);
   add_rows(t, Kind::kAlready, "chat templates are always Jinja",
@@ -124,7 +124,7 @@ void add_gpu(Table& t) {
 void add_speculation(Table& t) {
   t.section("Speculation, to come", kServe | kRun);
   add_rows(
-      t, Kind::kPlanned, "speculation is still to come; the model answers alone, with the same tokens",
+      t, Kind::kPlanned, "speculation is still to come; the model answers alone, with the same text",
       {{"-md, --spec-draft-model, --model-draft FILE", "a small model that drafts",
         "LLAMA_ARG_SPEC_DRAFT_MODEL", nullptr, "LLAMA_ARG_MODEL_DRAFT"},
        {"--spec-draft-n-max, --draft-max, --draft, --draft-n N", "most tokens of a draft",

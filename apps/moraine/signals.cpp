@@ -42,6 +42,8 @@ std::optional<int> Signals::take() noexcept {
 }
 
 void Signals::release() noexcept {
+  while (take()) {  // those that came are dealt with; unblocked, they would end the process
+  }
   for (const int s : {SIGINT, SIGTERM, SIGHUP}) {
     const sigset_t set = set_of(s);
     pthread_sigmask(SIG_UNBLOCK, &set, nullptr);

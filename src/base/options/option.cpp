@@ -52,6 +52,10 @@ Declared& Declared::list() {
   option_.is_list = true;
   return *this;
 }
+Declared& Declared::command_line_only() {
+  option_.command_line_only = true;
+  return *this;
+}
 Declared& Declared::only(unsigned commands) {
   option_.commands = commands;
   return *this;

@@ -28,11 +28,12 @@ struct Option {
   std::string value_name;              // "N"; empty for a switch
   bool value_optional = false;         // "-fa" alone: as if `bare` followed
   std::string bare;
-  bool is_list = false;          // each use adds to the last one instead of replacing it
-  Value value;                   // of a switch: takes "on" and "off"
-  std::string help;              // a phrase without a full stop
-  std::string standard;          // the default, as shown; empty where there is none to show
-  std::vector<std::string> env;  // beside MORAINE_<NAME>: llama-server's names
+  bool is_list = false;            // each use adds to the last one instead of replacing it
+  Value value;                     // of a switch: takes "on" and "off"
+  std::string help;                // a phrase without a full stop
+  std::string standard;            // the default, as shown; empty where there is none to show
+  std::vector<std::string> env;    // beside MORAINE_<NAME>: llama-server's names
+  bool command_line_only = false;  // the environment does not count
   std::string section;
   unsigned commands = 0;  // bits; who takes it
   Support support = Support::kFull;
@@ -53,6 +54,7 @@ class Declared {
   Declared& env(std::string name);
   Declared& standard(std::string text);
   Declared& list();
+  Declared& command_line_only();
   Declared& only(unsigned commands);
   Declared& note(std::string text);
   Declared& note(std::function<std::string(std::string_view)> text);
@@ -70,8 +72,7 @@ class Table {
   void section(std::string title, unsigned commands);
 
   // `spelling` is what help shows: "-c, --ctx-size N", "--metrics", "-fa, --flash-attn [on|off|auto]"
-  // (the value may be left out, which means `on`). Throws std::logic_error where a spelling is already
-  // taken by an option of the same command.
+  // (the value may be left out, which means `on`).
   Declared add(std::string_view spelling, Value value, std::string help);
 
   const std::deque<Option>& options() const noexcept { return options_; }
@@ -82,7 +83,7 @@ class Table {
   };
   Match find(std::string_view name, unsigned command) const noexcept;
 
-  // For Declared::off and only(): a spelling may stand for one option of a command alone.
+  // Throws std::logic_error where a spelling stands for two options of a command: for tests.
   void check_unique() const;
 
  private:

@@ -49,6 +49,7 @@ struct OptionsTest : testing::Test {
     table.add("--port N", integer(s.port, 0, 65535), "the port").env("LLAMA_ARG_PORT");
     table.add("--api-key KEY", texts(s.keys), "keys").list().env("LLAMA_API_KEY");
     table.add("--temp, --temperature N", real(s.temp, -1e6, 1e6), "temperature");
+    table.add("--version", toggle(s.mmap), "which").command_line_only();
     table.add("--numa TYPE", anything(), "placement").no_effect("the system places threads");
     table.section("Bench", kBench);
     table.add("-ub, --ubatch-size N", integer(s.ctx, 1, 65536), "rows");
@@ -154,6 +155,11 @@ TEST_F(OptionsTest, EnvironmentFormsOfSwitches) {
   variables["MORAINE_CTX_SIZE"] = "";  // empty: as if not set
   run({});
   EXPECT_EQ(s.ctx, 0);
+}
+
+TEST_F(OptionsTest, SomeOptionsAreForTheCommandLineAlone) {
+  variables["MORAINE_VERSION"] = "1.2";  // a package's own variable, not our option
+  EXPECT_NO_THROW(run({}));
 }
 
 TEST_F(OptionsTest, ErrorsNameTheOptionAndWhatItAccepts) {

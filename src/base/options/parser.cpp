@@ -44,7 +44,7 @@ class Parser {
       i += take(args, i);
     }
     for (const Option& o : table_.options())
-      if ((o.commands & command_) && !given(o)) take_from(env, o);
+      if ((o.commands & command_) && !o.command_line_only && !given(o)) take_from(env, o);
     return std::move(parsed_);
   }
 

@@ -137,7 +137,8 @@ std::string markdown(const Table& table, const std::function<std::string(unsigne
         fmt::format("\n## {}\n\n| Option | Meaning | Commands | Environment |\n|---|---|---|---|\n", title);
     for (const Option& o : table.options()) {
       if (o.section != title) continue;
-      std::vector<std::string> names, commands, envs = {code(o.own_env())};
+      std::vector<std::string> names, commands, envs;
+      if (!o.command_line_only) envs.push_back(code(o.own_env()));
       for (const std::string& n : o.names) names.push_back(code(n));
       if (!o.value_name.empty()) names.back() = code(o.names.back() + " " + o.value_name);
       for (const std::string& n : o.off_names) names.push_back(code(n));

@@ -1,0 +1,406 @@
+"""The program as people type it: help, errors and exit codes, each command, and the life of a server.
+
+Uses the program of tests/conftest.py (MORAINE_BUILD_DIR) and the default model. What each option means is
+tested beside the code, in apps/moraine/app_test.cpp.
+"""
+
+import csv
+import http.client
+import io
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from conftest import MODEL, PROGRAM, free_port
+
+pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason=f"{PROGRAM} is not there; run `make build`")
+needs_model = pytest.mark.skipif(not MODEL.exists(), reason="run `make model`")
+
+LIMIT_S = 120
+
+
+def moraine(*args, stdin=subprocess.DEVNULL, env=None, cwd=None, text=None):
+    """Runs the program to its end; `text` goes to its standard input."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LLAMA_ARG_", "MORAINE_"))}
+    return subprocess.run([PROGRAM, *args], stdin=None if text is not None else stdin, input=text, capture_output=True,
+                          text=True, timeout=LIMIT_S, env=environment | (env or {}), cwd=cwd)
+
+
+class Running:
+    """A server under test: its output is collected by wait_for()."""
+
+    def __init__(self, *args, program=PROGRAM, env=None):
+        self.output = ""
+        self.process = subprocess.Popen([program, *map(str, args)], stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT,
+                                        stdout=subprocess.PIPE, env=os.environ | (env or {}))
+
+    def wait_for(self, pattern):
+        deadline = time.monotonic() + LIMIT_S
+        while not (found := re.search(pattern, self.output)):
+            ready, _, _ = select.select([self.process.stdout], [], [], 1)
+            chunk = os.read(self.process.stdout.fileno(), 65536) if ready else b""
+            assert chunk or self.process.poll() is None, f"ended with {self.process.wait()}:\n{self.output}"
+            assert time.monotonic() < deadline, f"no {pattern!r} in:\n{self.output}"
+            self.output += chunk.decode(errors="replace")
+        return found
+
+    def end(self):
+        """Waits for the end; returns the exit code."""
+        rest, _ = self.process.communicate(timeout=LIMIT_S)
+        self.output += rest.decode(errors="replace")
+        return self.process.returncode
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+
+# --- help, version, errors
+
+
+def test_alone_it_says_what_it_is_and_what_to_type():
+    done = moraine()
+    assert done.returncode == 0
+    assert "moraine serve MODEL.gguf" in done.stdout and "moraine run MODEL.gguf" in done.stdout
+
+
+@pytest.mark.parametrize("args", [["--help"], ["-h"], ["help"]])
+def test_help(args):
+    done = moraine(*args)
+    assert done.returncode == 0
+    for command in ("serve", "run", "bench", "inspect"):
+        assert re.search(rf"^  {command} ", done.stdout, re.M)
+
+
+@pytest.mark.parametrize("command", ["serve", "run", "chat", "bench", "inspect"])
+def test_help_of_commands(command):
+    done = moraine(command, "--help")
+    assert done.returncode == 0
+    assert "--model FILE" in done.stdout
+    assert done.stdout == moraine("help", command).stdout
+    assert "\x1b" not in done.stdout  # not a terminal
+    assert max(map(len, done.stdout.splitlines())) <= 110
+
+
+def test_version():
+    done = moraine("--version")
+    assert done.returncode == 0
+    assert re.fullmatch(r"moraine \d+\.\d+\.\d+( \([0-9a-f]+\))?\n", done.stdout)
+    verbose = moraine("--version", "--verbose").stdout
+    assert verbose.startswith(done.stdout)
+    for word in ("compiler", "kernels", "scalar", "llama", "Boost", "OpenSSL", "minijinja"):
+        assert word in verbose
+
+
+@pytest.mark.parametrize("args, words", [
+    (["sevre"], ["unknown command sevre", "did you mean serve?"]),
+    (["--port", "80"], ["options follow a command", "moraine serve --port"]),
+    (["model.gguf"], ["moraine run model.gguf"]),
+    (["serve", "--ubtach-size", "5"], ["unknown option --ubtach-size; did you mean --ubatch-size?", "moraine serve --help"]),
+    (["serve", "--port", "http", "x.gguf"], ["--port must be a whole number from 0 to 65535"]),
+    (["serve", "-c"], ["-c needs a value"]),
+    (["serve"], ["no model was named"]),
+    (["serve", "a.gguf", "b.gguf"], ["b.gguf"]),
+    (["bench", "-o", "yaml", "x.gguf"], ["-o must be one of"]),
+])
+def test_a_command_line_that_cannot_be_meant(args, words, tmp_path):
+    done = moraine(*args, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    for word in words:
+        assert word in done.stderr
+    assert len(done.stderr.splitlines()) <= 2  # never the whole help
+
+
+def test_a_missing_file_names_what_is_near(tmp_path):
+    (tmp_path / "qwen3-1.7b-q8_0.gguf").touch()
+    for command in ("serve", "run", "bench", "inspect"):
+        done = moraine(command, "qwen3-1.7b-q4_0.gguf", cwd=tmp_path)
+        assert done.returncode == 1
+        assert "There is no file qwen3-1.7b-q4_0.gguf. Did you mean qwen3-1.7b-q8_0.gguf?" in done.stderr
+    assert "is a folder; name the file" in moraine("serve", ".", cwd=tmp_path).stderr
+
+
+def test_what_is_no_model_says_so(tmp_path):
+    page = tmp_path / "page.gguf"
+    page.write_text("<!DOCTYPE html><html></html>")
+    for command, *more in (["serve", "--port=0"], ["run", "-p", "Hi"], ["bench"], ["inspect"]):
+        done = moraine(command, page, *more)
+        assert done.returncode == 1, command
+        assert "page.gguf" in done.stderr
+
+
+def test_environment_names_are_in_errors():
+    done = moraine("serve", "x.gguf", env={"LLAMA_ARG_PORT": "http"})
+    assert done.returncode == 2
+    assert "LLAMA_ARG_PORT must be a whole number" in done.stderr
+
+
+# --- inspect, bench, run
+
+
+@needs_model
+def test_inspect():
+    done = moraine("inspect", MODEL)
+    assert done.returncode == 0
+    assert "general.architecture" in done.stdout and "It fits" in done.stdout
+
+
+@needs_model
+def test_inspect_json():
+    report = json.loads(moraine("inspect", "-m", MODEL, "--json", "-c", "1024").stdout)
+    assert report["architecture"] == "llama"
+    assert report["metadata"]["llama.block_count"] == 30
+    assert report["metadata"]["tokenizer.ggml.tokens"]["length"] == 49152
+    assert sum(t["tensors"] for t in report["tensor_types"].values()) == len(report["tensors"])
+    assert sum(t["bytes"] for t in report["tensors"]) < report["size_bytes"] == MODEL.stat().st_size
+    memory = report["memory"]
+    assert memory["n_ctx"] == 1024
+    assert memory["total"] == sum(memory[k] for k in ("weights", "kv", "scratch", "other"))
+
+
+def test_inspect_of_an_architecture_that_does_not_run(tmp_path):
+    # Magic, version 3, no tensors, one pair: general.architecture = "nonesuch".
+    def text(s):
+        return len(s).to_bytes(8, "little") + s.encode()
+    file = tmp_path / "x.gguf"
+    file.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + (0).to_bytes(8, "little") + (1).to_bytes(8, "little") +
+                     text("general.architecture") + (8).to_bytes(4, "little") + text("nonesuch"))
+    done = moraine("inspect", file)
+    assert done.returncode == 0
+    assert '"nonesuch"' in done.stdout and "It does not run here" in done.stdout and "llama" in done.stdout
+    assert "nonesuch" in json.loads(moraine("inspect", file, "--json").stdout)["problem"]
+
+
+@needs_model
+def test_bench_json_has_llama_benchs_fields():
+    done = moraine("bench", MODEL, "-p", "32", "-n", "4", "-t", "2", "-r", "2", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    prompt, answer = json.loads(done.stdout)
+    assert (prompt["n_prompt"], prompt["n_gen"], answer["n_prompt"], answer["n_gen"]) == (32, 0, 0, 4)
+    for record in (prompt, answer):
+        assert record["n_threads"] == 2
+        assert record["model_type"] == "llama 135M Q4_1"
+        assert len(record["samples_ns"]) == len(record["samples_ts"]) == 2
+        n = record["n_prompt"] + record["n_gen"]
+        for ns, ts in zip(record["samples_ns"], record["samples_ts"]):
+            assert ts == pytest.approx(n * 1e9 / ns, rel=1e-3)
+        assert record["avg_ts"] == pytest.approx(sum(record["samples_ts"]) / 2, rel=1e-3)
+
+
+@needs_model
+def test_bench_tables():
+    arguments = ("bench", MODEL, "-p", "16", "-n", "2", "-r", "1", "--no-warmup")
+    table = moraine(*arguments).stdout
+    assert re.search(r"^\| model .*\| backend .*\| threads \| +test \| +t/s \|$", table, re.M)
+    assert re.search(r"\| +pp16 \| +[\d.]+ ± [\d.]+ \|", table) and "tg2" in table
+    rows = list(csv.DictReader(io.StringIO(moraine(*arguments, "-o", "csv").stdout)))
+    assert [r["n_gen"] for r in rows] == ["0", "2"]
+    lines = moraine(*arguments, "-o", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["n_prompt"] for line in lines] == [16, 0]
+
+
+@needs_model
+def test_run_answers_an_argument_and_standard_input_alike():
+    options = ["--temp", "0", "-n", "12"]
+    answers = [moraine("run", MODEL, "What is two plus two?", *options),
+               moraine("run", "-m", MODEL, *options, "What is two plus two?"),
+               moraine("chat", MODEL, *options, "-p", "What is two plus two?"),
+               moraine("run", MODEL, *options, text="What is two plus two?"),
+               moraine("run", MODEL, "-", *options, text="What is two plus two?")]
+    for done in answers:
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == answers[0].stdout
+        assert done.stderr == ""  # no timings where nobody watches
+    assert len(answers[0].stdout.strip()) > 10
+    timed = moraine("run", MODEL, "Hi", "--timings", *options)
+    assert re.search(r"\d+ tokens read in [\d.]+ s .* written", timed.stderr)
+
+
+@needs_model
+def test_run_errors():
+    assert moraine("run", MODEL, text="").returncode == 2
+    assert moraine("run", MODEL, "a", "-p", "b").returncode == 2
+    overflow = moraine("run", MODEL, "-c", "256", text="word " * 1000)
+    assert overflow.returncode == 1
+    assert "256" in overflow.stderr
+    warned = moraine("run", MODEL, "Hi", "-n", "1", "--numa", "x", "-ngl", "99")
+    assert warned.returncode == 0
+    assert len([line for line in warned.stderr.splitlines() if line.startswith("warning:")]) == 2
+
+
+@needs_model
+def test_a_model_larger_than_memory_says_the_numbers():
+    done = moraine("serve", MODEL, "--memory-limit", "150M", "--port", "0", "-c", "8192")
+    assert done.returncode == 1
+    assert "GB" in done.stderr and "-c " in done.stderr
+
+
+class Terminal:
+    """The program on a pseudo-terminal."""
+
+    def __init__(self, *args, env=None):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update({"TERM": "xterm", **(env or {})})
+            os.execv(PROGRAM, [str(PROGRAM), *map(str, args)])
+        self.output = ""
+
+    def wait_for(self, pattern):
+        deadline = time.monotonic() + LIMIT_S
+        while not re.search(pattern, self.output):
+            assert time.monotonic() < deadline, f"no {pattern!r} in:\n{self.output}"
+            if select.select([self.fd], [], [], 1)[0]:
+                try:
+                    self.output += os.read(self.fd, 65536).decode(errors="replace")
+                except OSError:  # the program has ended
+                    assert re.search(pattern, self.output), f"no {pattern!r} in:\n{self.output}"
+
+    def send(self, text):
+        self.output = ""
+        os.write(self.fd, text.encode())
+
+    def end(self):
+        deadline = time.monotonic() + LIMIT_S
+        while time.monotonic() < deadline:
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    self.output += os.read(self.fd, 65536).decode(errors="replace")
+                except OSError:
+                    break
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@needs_model
+def test_a_conversation_on_a_terminal():
+    terminal = Terminal("run", MODEL, "--temp", "0", "-n", "200", "--ignore-eos")
+    terminal.wait_for(r"> ")
+    terminal.send("My name is Ada.\n")
+    terminal.wait_for(r"tokens read in .* written")
+    terminal.send("Tell me a long story.\n")
+    terminal.wait_for(r"story\.\r\n.+")  # the echo, then the first words
+    terminal.send("\x03")
+    terminal.wait_for(r"written in .*stopped")  # Ctrl-C stops the answer ...
+    terminal.wait_for(r"> ")
+    terminal.send("\x03")  # ... twice leaves
+    assert terminal.end() == 0
+
+
+@needs_model
+def test_colours_on_a_terminal_alone_and_not_with_no_color():
+    terminal = Terminal("run", MODEL, "Hi", "-n", "1")
+    assert terminal.end() == 0
+    assert "\x1b[2m" in terminal.output
+    assert "\x1b[K" in terminal.output  # the live line
+    plain = Terminal("run", MODEL, "Hi", "-n", "1", env={"NO_COLOR": "1"})
+    assert plain.end() == 0
+    assert "\x1b[2m" not in plain.output
+
+
+# --- serve
+
+
+def get(port, path="/health"):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+@needs_model
+def test_serve_from_start_to_sigterm():
+    with Running("serve", MODEL, "--port", "0", "-c", "2048") as server:
+        port = int(server.wait_for(r"address +http://127\.0\.0\.1:(\d+)")[1])
+        server.wait_for(r"try +curl .*\n")
+        block = server.output[server.output.index("model   "):]
+        assert len(block.splitlines()) <= 10
+        for label in ("model", "device", "context", "memory", "address", "try"):
+            assert re.search(rf"^{label} ", block, re.M), block
+        assert "2,048 tokens" in block and "this machine alone" in block
+        assert get(port)[0] == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.end() == 0
+        assert "stopped" in server.output
+
+
+@needs_model
+def test_the_line_of_llama_server_started_under_its_name(tmp_path):
+    program = tmp_path / "llama-server"
+    program.symlink_to(PROGRAM)
+    port = free_port()
+    line = (f"-m {MODEL} -md Qwen3-1.7B-Q8_0.gguf -c 4096 -fa on -ngl 999 -ngld 999 --no-mmap -b 4096 --ubatch-size 2048 "
+            f"--host 0.0.0.0 --port {port}")
+    with Running(*line.split(), program=program) as server:
+        server.wait_for(r"try +curl .*\n")
+        for words in ("-md Qwen3-1.7B-Q8_0.gguf: speculation is still to come", "-ngl 999, -ngld 999: GPUs are still to come",
+                      "-b 4096, --ubatch-size 2048: ", "--no-mmap: ", "ANYONE", "4,096 tokens"):
+            assert words in server.output
+        assert get(port, "/v1/models")[1]["data"][0]["id"] == MODEL.name
+        server.process.send_signal(signal.SIGINT)
+        assert server.end() == 0
+
+
+@needs_model
+def test_a_port_in_use():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = moraine("serve", MODEL, "--port", port)
+    assert done.returncode == 1
+    assert port in done.stderr and "in use" in done.stderr
+
+
+@needs_model
+def test_a_signal_while_loading_ends_at_once():
+    for _ in range(10):  # a small model may be there before the signal is
+        with Running("serve", MODEL, "--port", "0") as server:
+            server.wait_for(r"until the model is loaded")
+            server.process.send_signal(signal.SIGTERM)
+            assert server.end() == 0
+            assert "stopped" in server.output
+        if "stopped while loading" in server.output:
+            return
+    pytest.fail("the model was always loaded before the signal came")
+
+
+@needs_model
+def test_log_lines_and_the_log_file(tmp_path):
+    log = tmp_path / "log.txt"
+    with Running("serve", MODEL, "--port", "0", "-c", "512", "--log-file", log, "--api-key", "sesame") as server:
+        port = int(server.wait_for(r"address +http://127\.0\.0\.1:(\d+)")[1])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        body = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2})
+        connection.request("POST", "/v1/chat/completions", body, {"Authorization": "Bearer sesame"})
+        assert connection.getresponse().status == 200
+        server.wait_for(r"info: .*/v1/chat/completions done.*\n")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.end() == 0
+        assert "sesame" not in server.output
+    assert "/v1/chat/completions done" in log.read_text()
+
+
+@needs_model
+def test_an_api_key_file_without_a_key_does_not_open_the_door(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("# nobody yet\n\n")
+    done = moraine("serve", MODEL, "--port", "0", "--api-key-file", keys)
+    assert done.returncode == 1
+    assert "holds no key" in done.stderr
+    assert moraine("serve", MODEL, "--port", "0", "--api-key-file", tmp_path / "none").returncode == 1
