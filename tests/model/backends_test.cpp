@@ -66,14 +66,15 @@ TEST_P(OnVulkan, GivesTheCpusLogits) {
     }
   const auto& exe = dynamic_cast<vulkan::VulkanExecutable&>(gpu.executable());
   const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < 20; ++i) gpu.step({{prompt[i], 1}});
+  for (int i = 0; i < 5; ++i) gpu.step({{prompt[i], 1}});
   const double us =
-      std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() / 20;
+      std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() / 5;
   std::printf(
       "[ measured ] %s: worst %.1e; %d dispatches, %d barriers; a step of one row %.0f us, %.1f us a "
       "dispatch\n",
       GetParam().name, worst, exe.n_dispatches(), exe.n_barriers(), us, us / exe.n_dispatches());
-  EXPECT_LT(worst, 1e-3);
+  // The last bit of a key may round to another float16 on the other side, 5e-4 of it.
+  EXPECT_LT(worst, GetParam().kv == KvType::kF32 ? 1e-3 : 1e-2);
 }
 
 TEST_P(OnVulkan, RowsDoNotDependOnSlicesOrCompany) {

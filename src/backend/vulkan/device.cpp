@@ -115,12 +115,16 @@ void Instance::find_devices() {
     d.description = p.properties.deviceName;
     d.software = p.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     d.max_allocation_bytes = p11.maxMemoryAllocationSize;
+    d.subgroup_size = std::clamp<uint32_t>(p11.subgroupSize, 1, 64);
     if (p.properties.apiVersion < VK_API_VERSION_1_2) {
       d.missing = "Vulkan 1.2";
     } else {
       Features f;
       api_.GetPhysicalDeviceFeatures2(d.handle, &f.all);
       d.missing = f.missing();
+      if (d.missing.empty() && (!(p11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) ||
+                                !(p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT)))
+        d.missing = "subgroup arithmetic";
     }
     VkPhysicalDeviceMemoryProperties m;
     api_.GetPhysicalDeviceMemoryProperties(d.handle, &m);

@@ -23,6 +23,7 @@ struct PhysicalDevice {
   uint32_t queue_family = 0;
   uint64_t memory_bytes = 0;  // of its device-local heaps
   uint64_t max_allocation_bytes = 0;
+  uint32_t subgroup_size = 1;  // the usual one; a pipeline may get another unless it asks
 };
 
 class Instance {

@@ -8,9 +8,9 @@
 
 namespace moraine::vulkan {
 
-constexpr uint32_t kMatmulTile = 8;        // rows by workgroup, kTile in dot.glsl
-constexpr uint32_t kMatmulWeightRows = 4;  // kWeightRows there
-constexpr int32_t kMaxHeadDim = 1024;      // in attend.comp
+constexpr uint32_t kMatmulTile = 8;    // rows by workgroup, kTile in dot.glsl
+constexpr uint32_t kMatmulLanes = 64;  // local_size_x there
+constexpr int32_t kMaxHeadDim = 1024;  // in attend.comp
 
 class OpRecorder {
  public:
@@ -133,17 +133,18 @@ class OpRecorder {
   uint64_t count(plan::ValueId v) const {
     return step_ + exe_.step_.counts + (value(v).extent == plan::Extent::kRows ? 0 : sizeof(int32_t));
   }
-  int32_t matmul_groups(plan::ValueId out) const {
-    return (width(out) + kMatmulWeightRows - 1) / kMatmulWeightRows;
+  uint32_t matmul_groups(plan::ValueId out) const {
+    const uint32_t rows = kMatmulLanes / exe_.backend_.device().physical().subgroup_size;
+    return (width(out) + rows - 1) / rows;
   }
-  int32_t elementwise_groups(plan::ValueId v) const { return (width(v) + 255) / 256; }
+  uint32_t elementwise_groups(plan::ValueId v) const { return (width(v) + 255) / 256; }
 
   // x workgroups for every rows_per_group rows of `rows_of`.
   template <class Push>
-  void run(Shader shader, int32_t x, plan::ValueId rows_of, const Push& push,
+  void run(Shader shader, uint32_t x, plan::ValueId rows_of, const Push& push,
            std::initializer_list<Range> reads, std::initializer_list<Range> writes,
            uint32_t rows_per_group = 1, Constants constants = {}) {
-    const uint32_t groups = std::min(static_cast<uint32_t>(x), exe_.backend_.device().max_workgroups_x());
+    const uint32_t groups = std::min(x, exe_.backend_.device().max_workgroups_x());
     const uint64_t arguments = exe_.step_.arguments + exe_.grids_.size() * sizeof(VkDispatchIndirectCommand);
     exe_.grids_.push_back({groups, value(rows_of).extent, rows_per_group});
     out_.dispatch({exe_.backend_.pipelines().get(shader, constants), arguments}, push, reads, writes);

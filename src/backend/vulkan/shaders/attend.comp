@@ -17,8 +17,8 @@ layout(push_constant) uniform Push {
 
 shared float query[kMaxHeadDim];
 shared float outcome[kMaxHeadDim];
-shared float p[kBlock];     // weights of the block's keys
-shared float tree[kBlock];  // for the maximum, then the sum
+shared float scores[kBlock];
+shared float weights[kBlock];  // exp(score - maximum)
 
 void main() {
   const int lane = int(gl_LocalInvocationID.x);
@@ -49,27 +49,21 @@ void main() {
       const int at = key % kPageTokens * head_dim;
       for (int i = 0; i < head_dim; ++i) s = fma(query[i], kv_load(kFormatK, k_head, at + i), s);
     }
-    tree[lane] = s;
-    for (int half_size = kBlock / 2; half_size > 0; half_size /= 2) {
-      barrier();
-      if (lane < half_size) tree[lane] = max(tree[lane], tree[lane + half_size]);
-    }
+    scores[lane] = s;
     barrier();
-    const float top = max(m, tree[0]);
+    // Every lane looks over the whole block by itself: cheaper than a tree's barriers.
+    float top = m;
+    for (int j = 0; j < kBlock; ++j) top = max(top, scores[j]);
+    weights[lane] = seen ? exp_spec(s - top) : 0.0;
     barrier();
-    p[lane] = seen ? exp_spec(s - top) : 0.0;
-    tree[lane] = p[lane];
-    for (int half_size = kBlock / 2; half_size > 0; half_size /= 2) {
-      barrier();
-      if (lane < half_size) tree[lane] += tree[lane + half_size];
-    }
-    barrier();
+    float sum = 0.0;
+    for (int j = 0; j < kBlock; ++j) sum += weights[j];
     const float correction = exp_spec(m - top);  // 0 at the first block
-    l = fma(l, correction, tree[0]);
+    l = fma(l, correction, sum);
     m = top;
     for (int i = lane; i < head_dim; i += kBlock) {
       float o = outcome[i] * correction;
-      for (int j = from; j < to; ++j) o = fma(p[j - block], kv_load(kFormatV, v_head, j % kPageTokens * head_dim + i), o);
+      for (int j = from; j < to; ++j) o = fma(weights[j - block], kv_load(kFormatV, v_head, j % kPageTokens * head_dim + i), o);
       outcome[i] = o;
     }
   }

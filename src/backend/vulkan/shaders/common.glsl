@@ -6,6 +6,7 @@
 
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer Floats { float v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer ConstFloats { float v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer ConstVec4s { vec4 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Ints { int v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Addresses { uint64_t v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 2) buffer Halves { float16_t v[]; };

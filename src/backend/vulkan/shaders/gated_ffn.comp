@@ -17,15 +17,13 @@ float activate(float g) {
 void main() {
   const int first_row = int(gl_WorkGroupID.y) * kTile;
   const int rows = min(kTile, Ints(n_rows).v[0] - first_row);
-  const int lane = int(gl_LocalInvocationID.x);
-  const int step = int(gl_NumWorkGroups.x) * kWeightRows;
   const uint64_t x = row_address(src, uint(first_row), src_stride);
-  for (int base = int(gl_WorkGroupID.x) * kWeightRows; base < n; base += step) {
-    const int o = base + int(gl_LocalInvocationID.y);
-    const uint w_row = uint(min(o, n - 1));
-    const float g = dot_tile(row_address(gate, w_row, k), x, src_stride, k, rows);
-    const float u = dot_tile(row_address(up, w_row, k), x, src_stride, k, rows);
-    if (lane < rows && o < n)
-      Floats(row_address(dst, uint(first_row + lane), dst_stride)).v[o] = activate(g) * u;
+  for (int o = first_weight_row(); o < n; o += weight_row_step()) {
+    float g[kTile], u[kTile];
+    dot_tile(row_address(gate, uint(o), k), x, src_stride, k, rows, g);
+    dot_tile(row_address(up, uint(o), k), x, src_stride, k, rows, u);
+    if (subgroupElect())
+      for (int r = 0; r < kTile; ++r)
+        if (r < rows) Floats(row_address(dst, uint(first_row + r), dst_stride)).v[o] = activate(g[r]) * u[r];
   }
 }

@@ -22,11 +22,9 @@ void main() {
   float sum = 0.0;
   for (int i = lane; i < group; i += kLanes) sum = fma(x.v[i], x.v[i], sum);
   sums[lane] = sum;
-  for (int s = kLanes / 2; s > 0; s /= 2) {
-    barrier();
-    if (lane < s) sums[lane] += sums[lane + s];
-  }
   barrier();
-  const float scale = 1.0 / sqrt(sums[0] / float(group) + eps);
+  sum = 0.0;
+  for (int i = 0; i < kLanes; ++i) sum += sums[i];  // by every lane: cheaper than a tree's barriers
+  const float scale = 1.0 / sqrt(sum / float(group) + eps);
   for (int i = lane; i < group; i += kLanes) y.v[i] = x.v[i] * scale * w.v[i];
 }
