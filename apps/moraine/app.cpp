@@ -112,6 +112,10 @@ void place_arguments(Invocation& invocation, const CommandInfo& c) {
     throw options::UsageError(
         fmt::format("what is {} for? `moraine {}` takes one model", rest[used], c.name));
   }
+  if (!invocation.settings.engine.model_path.empty()) return;
+  for (const char* by_name : {"-hf", "-mu", "-dr"})
+    if (const options::Given* g = invocation.parsed.find(by_name))
+      throw options::UsageError(fmt::format("{}: {}", g->shown, g->option->note(g->value)));
 }
 
 // What was given without a meaning here gets one line each; notes of what is to come are `serve`'s to
@@ -123,11 +127,12 @@ void warn_of_options(const Invocation& invocation, const CommandInfo& c) {
                        (g.option->support == options::Support::kPlanned && c.command != kServe);
     if (!warns) continue;
     const std::string note = g.option->note(g.value);
+    const std::string shown = g.shown.substr(0, g.shown.find_first_of(" ="));  // a value may be a secret
     const auto at = std::find_if(lines.begin(), lines.end(), [&](const auto& l) { return l.first == note; });
     if (at == lines.end())
-      lines.emplace_back(note, g.shown);
+      lines.emplace_back(note, shown);
     else
-      at->second += ", " + g.shown;
+      at->second += ", " + shown;
   }
   for (const auto& [note, shown] : lines)
     invocation.console.warn(fmt::format("{}: no effect; {}", shown, note));

@@ -21,8 +21,19 @@ import pytest
 
 from conftest import MODEL, PROGRAM, free_port
 
-pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason=f"{PROGRAM} is not there; run `make build`")
-needs_model = pytest.mark.skipif(not MODEL.exists(), reason="run `make model`")
+@pytest.fixture(autouse=True, scope="module")
+def built():
+    if not PROGRAM.exists():
+        pytest.fail(f"{PROGRAM} is not there; run `make build`", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def model():
+    if not MODEL.exists():
+        pytest.fail("run `make model`", pytrace=False)
+
+
+needs_model = pytest.mark.usefixtures("model")
 
 LIMIT_S = 120
 
@@ -113,6 +124,7 @@ def test_version():
     (["serve", "--port", "http", "x.gguf"], ["--port must be a whole number from 0 to 65535"]),
     (["serve", "-c"], ["-c needs a value"]),
     (["serve"], ["no model was named"]),
+    (["serve", "-hf", "user/model"], ["-hf user/model: fetching models by name is still to come"]),
     (["serve", "a.gguf", "b.gguf"], ["b.gguf"]),
     (["bench", "-o", "yaml", "x.gguf"], ["-o must be one of"]),
 ])
@@ -378,6 +390,49 @@ def test_a_signal_while_loading_ends_at_once():
         if "stopped while loading" in server.output:
             return
     pytest.fail("the model was always loaded before the signal came")
+
+
+def start_streaming(port, n_tokens):
+    """An answer of n_tokens that has begun; returns its connection and response."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
+    body = {"prompt": "Once upon a time", "n_predict": n_tokens, "ignore_eos": True, "stream": True, "temperature": 0}
+    connection.request("POST", "/completion", json.dumps(body))
+    response = connection.getresponse()
+    assert response.status == 200
+    assert response.readline()
+    return connection, response
+
+
+@needs_model
+def test_sigterm_lets_an_answer_finish():
+    with Running("serve", MODEL, "--port", "0", "-c", "2048") as server:
+        port = int(server.wait_for(r"address +http://127\.0\.0\.1:(\d+)")[1])
+        connection, response = start_streaming(port, 60)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("finishing 1 answer")
+        events = [json.loads(line[6:]) for line in response.read().splitlines() if line.startswith(b"data: {")]
+        assert events[-1]["stop"] and events[-1]["tokens_predicted"] == 60
+        connection.close()
+        assert server.end() == 0
+
+
+@needs_model
+def test_the_second_signal_ends_at_once_and_the_timeout_is_kept():
+    with Running("serve", MODEL, "--port", "0", "-c", "8192") as server:
+        port = int(server.wait_for(r"address +http://127\.0\.0\.1:(\d+)")[1])
+        connection, _ = start_streaming(port, 8000)
+        server.process.send_signal(signal.SIGINT)
+        server.wait_for("finishing 1 answer")
+        server.process.send_signal(signal.SIGINT)
+        assert server.end() == -signal.SIGINT
+        connection.close()
+    with Running("serve", MODEL, "--port", "0", "-c", "8192", "--drain-timeout", "1") as server:
+        port = int(server.wait_for(r"address +http://127\.0\.0\.1:(\d+)")[1])
+        connection, _ = start_streaming(port, 8000)
+        server.process.send_signal(signal.SIGINT)
+        assert server.end() == 0
+        assert "cut off after 1 s" in server.output
+        connection.close()
 
 
 @needs_model

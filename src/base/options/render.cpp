@@ -89,21 +89,32 @@ std::string help(const Table& table, unsigned command, const HelpStyle& style) {
     out += (style.heading ? style.heading(title) : title) + "\n";
   };
   std::vector<std::string> without_effect;
-  std::vector<std::pair<std::string, std::string>> to_come;  // a note and the options it speaks of
+  using Noted = std::vector<std::pair<std::string, std::string>>;  // a note and the options it speaks of
+  Noted so_anyway, to_come;
+  const auto add_note = [](Noted& notes, const Option& o) {
+    const std::string note = o.note("");
+    const auto at =
+        std::find_if(notes.begin(), notes.end(), [&](const auto& entry) { return entry.first == note; });
+    if (at == notes.end())
+      notes.emplace_back(note, o.names.front());
+    else
+      at->second += " " + o.names.front();
+  };
+  const auto show_notes = [&](const char* title, const Noted& notes) {
+    if (notes.empty()) return;
+    begin_section(title);
+    for (const auto& [note, names] : notes)
+      out += "  " + wrap(names, style.width, 2) + "\n      " + wrap(note, style.width, 6) + "\n";
+    out += "\n";
+  };
   for (const std::string& title : sections(table)) {
     bool begun = false;
     for (const Option& o : table.options()) {
       if (o.section != title || !(o.commands & command)) continue;
       if (o.support == Support::kNone) {
         without_effect.push_back(o.name());
-      } else if (o.support == Support::kPlanned) {
-        const std::string note = o.note("");
-        const auto same = [&](const auto& entry) { return entry.first == note; };
-        const auto at = std::find_if(to_come.begin(), to_come.end(), same);
-        if (at == to_come.end())
-          to_come.emplace_back(note, o.names.front());
-        else
-          at->second += " " + o.names.front();
+      } else if (o.support != Support::kFull) {
+        add_note(o.support == Support::kPlanned ? to_come : so_anyway, o);
       } else {
         if (!std::exchange(begun, true)) begin_section(title);
         std::string line = "  " + spelling(o);
@@ -117,12 +128,8 @@ std::string help(const Table& table, unsigned command, const HelpStyle& style) {
     }
     if (begun) out += "\n";
   }
-  if (!to_come.empty()) {
-    begin_section("Accepted, still to come");
-    for (const auto& [note, names] : to_come)
-      out += "  " + wrap(names, style.width, 2) + "\n      " + wrap(note, style.width, 6) + "\n";
-    out += "\n";
-  }
+  show_notes("Accepted, and so anyway", so_anyway);
+  show_notes("Accepted, still to come", to_come);
   if (!without_effect.empty()) {
     begin_section("Accepted for the sake of other programs' command lines, without effect");
     out += "  " + wrap(fmt::format("{}", fmt::join(without_effect, " ")), style.width, 2) + "\n\n";
