@@ -148,10 +148,12 @@ def main():
     parser.add_argument("--once", action="store_true", help="stop after the first answer")
     args = parser.parse_args()
 
-    def on_sigterm(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, on_sigterm)
+    # Set even where SIGINT came in ignored, as it does in a shell's background.
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     server = None
     try:
         if not args.model.is_file():
