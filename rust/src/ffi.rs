@@ -67,7 +67,7 @@ fn status(kind: FailureKind) -> i32 {
     match kind {
         FailureKind::Raised => 1,
         FailureKind::Template => 2,
-        FailureKind::Limit => 3,
+        FailureKind::Limit | FailureKind::GivenUp => 3,
         FailureKind::Input => 4,
         FailureKind::Resources => 5,
     }
@@ -101,7 +101,8 @@ pub unsafe extern "C" fn moraine_template_compile(
     error: *mut ErrorInfo,
 ) -> i32 {
     guarded(error, || {
-        let compiled = Template::compile(source.text("bytes of the template")?, variables.text("variables")?)?;
+        let compiled =
+            Template::compile(source.text("bytes of the template")?, variables.text("variables")?)?;
         template.write(Box::into_raw(Box::new(compiled)));
         Ok(())
     })
@@ -118,10 +119,10 @@ pub unsafe extern "C" fn moraine_template_render(
 ) -> i32 {
     guarded(error, || {
         let input = &*input;
-        let rendered = (*template).render(&Input {
-            messages: input.messages.text("messages")?,
-            tools: input.tools.text("tools")?,
-            variables: input.variables.text("variables")?,
+        let rendered = (*template).render(Input {
+            messages: input.messages.text("messages")?.to_string(),
+            tools: input.tools.text("tools")?.to_string(),
+            variables: input.variables.text("variables")?.to_string(),
             add_generation_prompt: input.add_generation_prompt,
             now: LocalTime { unix_s: input.now_unix_s, utc_offset_s: input.utc_offset_s },
         })?;

@@ -1,41 +1,53 @@
 //! A compiled chat template and its rendering under limits.
 //!
 //! A template comes from a model file, so it is hostile until shown otherwise: it may loop for ever,
-//! double a string, nest values without end or ask for a huge range. Fuel bounds all of these, because
-//! the engine charges it for instructions and for every byte and list slot they make
-//! (1 fuel = 1 instruction = 64 bytes); the shims charge what they make themselves. What fuel cannot
-//! stop is the recursion that frees or compares a deeply nested value, so a render runs on a thread
-//! whose stack is sized for the deepest value its fuel can build. The same holds for the compiler's
-//! recursion over a long expression.
+//! double a string, nest values without end or ask for a huge range. Fuel bounds most of this, because
+//! the engine charges it for instructions and for every byte and list slot they make (1 fuel =
+//! 1 instruction = 64 bytes); the shims charge what they make themselves. Two things fuel cannot stop.
+//! The recursion that frees or compares a deeply nested value, or compiles a long expression: for it
+//! the stack is sized for the deepest value or expression there can be. And the walk over a list that
+//! holds a list twice that holds a list twice, where the engine compares or prints it without
+//! charging: for it there is the guard (`guard.rs`).
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind};
 
+use crate::guard::{self, Limits, Stopped};
 use crate::shims;
 
 /// Template text longer than this is refused; the longest of a real model is some 40 KB.
 pub const MAX_SOURCE_BYTES: usize = 512 << 10;
 /// Messages, tools and variables together; a prompt of a million tokens is some 5 MB.
-pub const MAX_INPUT_BYTES: usize = 64 << 20;
+pub const MAX_INPUT_BYTES: usize = 32 << 20;
 /// The rendered prompt.
 pub const MAX_OUTPUT_BYTES: usize = 64 << 20;
 
-// Real templates spend at most some 60 fuel a message and 0.3 a byte of input.
+// Of seventy real templates the costliest spends 4.1 million fuel on an agent's session of 870 KB in
+// 900 messages, since it walks the messages once for each; it grows with their square.
 const BASE_FUEL: u64 = 1_000_000;
-const FUEL_PER_INPUT_BYTE: u64 = 4;
-const MAX_FUEL: u64 = 16_000_000;
+const FUEL_PER_INPUT_BYTE: u64 = 32;
+const MAX_FUEL: u64 = 64_000_000;
 
-// A level of nesting costs at least MIN_FUEL_PER_LEVEL (lookup, list, store, loop) and its recursive
-// drop, comparison or hash at most MAX_STACK_PER_LEVEL bytes. Address space only: untouched pages of
-// a stack are never committed.
-const MIN_FUEL_PER_LEVEL: u64 = 4;
-const MAX_STACK_PER_LEVEL: u64 = 512;
+// What the guard allows, some ten times what honest renders need: whoever meets it is not tried again.
+const BASE_MEMORY: u64 = 256 << 20;
+const MEMORY_PER_INPUT_BYTE: u64 = 32;
+
+// To free, compare or print a value takes at most 544 bytes of stack for each level of nesting
+// (measured: mappings that are ordered), and a level costs at least 3.4 fuel (lookup, list with a slot,
+// store) and 64 bytes of memory. Address space only: untouched pages of a stack are never committed.
 const BASE_STACK: u64 = 16 << 20;
-// The compiler recurses over chains like `x.y.y.y` and `1+1+1`: a level for every two bytes at most.
+const STACK_PER_FUEL: u64 = 160;
+const STACK_PER_MEMORY_BYTE: u64 = 9;
+// The compiler recurses over chains like `x.y.y.y` and `- - -1`; measured: 432 bytes for each of `-`.
 const COMPILE_STACK_PER_BYTE: u64 = 1024;
+
+const TIME: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 20 });
 
 const TEMPLATE_NAME: &str = "chat";
 
@@ -46,12 +58,14 @@ pub enum FailureKind {
     Raised,
     /// A syntax error, an unknown filter, an operation on the wrong type.
     Template,
-    /// One of the limits above.
+    /// One of the limits below.
     Limit,
     /// Messages, tools or variables are not the JSON they should be.
     Input,
-    /// No thread or memory for the render.
+    /// No thread for the render.
     Resources,
+    /// The guard stopped it.
+    GivenUp,
 }
 
 #[derive(Debug)]
@@ -77,7 +91,8 @@ impl Failure {
             }
             if let Some(engine_error) = current.downcast_ref::<Error>() {
                 if engine_error.kind() == ErrorKind::OutOfFuel {
-                    let message = "the template does more work or makes more text than its limit allows".into();
+                    let message =
+                        "the template does more work or makes more text than its limit allows".into();
                     return Failure { kind: FailureKind::Limit, message, line };
                 }
                 deepest = engine_error;
@@ -99,19 +114,19 @@ impl fmt::Display for Failure {
 }
 
 /// What a render sees. JSON texts; an empty one stands for Python's `None`.
-pub struct Input<'a> {
-    pub messages: &'a str,
-    pub tools: &'a str,
+pub struct Input {
+    pub messages: String,
+    pub tools: String,
     /// Further variables of this render (`enable_thinking`, `documents`); they win over the template's own.
-    pub variables: &'a str,
+    pub variables: String,
     pub add_generation_prompt: bool,
     pub now: shims::clock::LocalTime,
 }
 
 pub struct Template {
-    environment: Environment<'static>,
-    /// Variables of every render: `bos_token`, `eos_token`.
-    variables: Vec<(String, Value)>,
+    compiled: Arc<Compiled>,
+    /// The guard had to stop a render: there is no second try, since each costs what it held.
+    given_up: AtomicBool,
 }
 
 impl Template {
@@ -124,39 +139,95 @@ impl Template {
             ));
         }
         let variables = parse_object("variables", variables)?;
+        let source = shims::source::prepare(source);
+        let limits = Limits {
+            stack_bytes: (BASE_STACK + source.len() as u64 * COMPILE_STACK_PER_BYTE) as usize,
+            memory_bytes: BASE_MEMORY as usize,
+            time: TIME,
+        };
+        let compiled = guarded(&limits, move || Compiled::new(source, variables))?;
+        Ok(Template { compiled: Arc::new(compiled), given_up: AtomicBool::new(false) })
+    }
+
+    pub fn render(&self, input: Input) -> Result<String, Failure> {
+        let input_bytes = input.messages.len() + input.tools.len() + input.variables.len();
+        if input_bytes > MAX_INPUT_BYTES {
+            return Err(Failure::new(
+                FailureKind::Limit,
+                format!(
+                    "the messages and tools have {input_bytes} bytes, and at most {MAX_INPUT_BYTES} are read"
+                ),
+            ));
+        }
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err(Failure::new(
+                FailureKind::Limit,
+                "it went beyond its time or memory before, and is not tried again",
+            ));
+        }
+        let input_bytes = input_bytes as u64;
+        let fuel = (BASE_FUEL + FUEL_PER_INPUT_BYTE * input_bytes).min(MAX_FUEL);
+        let memory = BASE_MEMORY + MEMORY_PER_INPUT_BYTE * input_bytes;
+        let limits = Limits {
+            stack_bytes: (BASE_STACK + (fuel * STACK_PER_FUEL).min(memory * STACK_PER_MEMORY_BYTE)) as usize,
+            memory_bytes: memory as usize,
+            time: TIME,
+        };
+        let compiled = Arc::clone(&self.compiled);
+        let text = guarded(&limits, move || compiled.render(&input, fuel));
+        if text.as_ref().is_err_and(|failure| failure.kind == FailureKind::GivenUp) {
+            self.given_up.store(true, Ordering::Relaxed);
+        }
+        text
+    }
+}
+
+/// Runs `work` under the guard, whose words become a failure.
+fn guarded<T: Send + 'static>(
+    limits: &Limits,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    guard::run(limits, work).unwrap_or_else(|stopped| {
+        Err(match stopped {
+            Stopped::Memory => Failure::new(
+                FailureKind::GivenUp,
+                format!("it needs more than {} MB of memory", limits.memory_bytes >> 20),
+            ),
+            Stopped::Time => Failure::new(
+                FailureKind::GivenUp,
+                format!("it takes longer than {} s", limits.time.as_secs()),
+            ),
+            Stopped::NoThread(reason) => {
+                Failure::new(FailureKind::Resources, format!("no thread could be started for it ({reason})"))
+            }
+        })
+    })
+}
+
+struct Compiled {
+    environment: Environment<'static>,
+    /// Variables of every render: `bos_token`, `eos_token`.
+    variables: Vec<(String, Value)>,
+}
+
+impl Compiled {
+    fn new(source: String, variables: Vec<(String, Value)>) -> Result<Compiled, Failure> {
         let mut environment = Environment::new();
         // As transformers sets up jinja2.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|e| Failure::from_engine(&e))?);
         shims::install(&mut environment);
-        let source = shims::source::prepare(source);
-        let stack = BASE_STACK + source.len() as u64 * COMPILE_STACK_PER_BYTE;
-        on_stack(stack, || {
-            environment.add_template_owned(TEMPLATE_NAME, source).map_err(|e| Failure::from_engine(&e))?;
-            Ok(Template { environment, variables })
-        })
+        environment.add_template_owned(TEMPLATE_NAME, source).map_err(|e| Failure::from_engine(&e))?;
+        Ok(Compiled { environment, variables })
     }
 
-    pub fn render(&self, input: &Input<'_>) -> Result<String, Failure> {
-        let input_bytes = input.messages.len() + input.tools.len() + input.variables.len();
-        if input_bytes > MAX_INPUT_BYTES {
-            return Err(Failure::new(
-                FailureKind::Limit,
-                format!("the messages and tools have {input_bytes} bytes, and at most {MAX_INPUT_BYTES} are read"),
-            ));
-        }
-        let fuel = (BASE_FUEL + FUEL_PER_INPUT_BYTE * input_bytes as u64).min(MAX_FUEL);
-        let stack = BASE_STACK + fuel / MIN_FUEL_PER_LEVEL * MAX_STACK_PER_LEVEL;
-        on_stack(stack, || self.render_here(input, fuel))
-    }
-
-    fn render_here(&self, input: &Input<'_>, fuel: u64) -> Result<String, Failure> {
+    fn render(&self, input: &Input, fuel: u64) -> Result<String, Failure> {
         let mut context: Vec<(String, Value)> = self.variables.clone();
-        context.push(("messages".into(), parse("messages", input.messages)?));
-        context.push(("tools".into(), parse("tools", input.tools)?));
+        context.push(("messages".into(), parse("messages", &input.messages)?));
+        context.push(("tools".into(), parse("tools", &input.tools)?));
         context.push(("documents".into(), Value::from(())));
         context.push(("add_generation_prompt".into(), Value::from(input.add_generation_prompt)));
-        context.extend(parse_object("variables", input.variables)?);
+        context.extend(parse_object("variables", &input.variables)?);
 
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel));
@@ -171,16 +242,6 @@ impl Template {
         }
         Ok(text)
     }
-}
-
-/// Runs `body` on a thread with a stack of so many bytes. A panic goes on in the caller.
-fn on_stack<T: Send>(bytes: u64, body: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
-    std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new().stack_size(bytes as usize).spawn_scoped(scope, body).map_err(|e| {
-            Failure::new(FailureKind::Resources, format!("no thread could be started for it ({e})"))
-        })?;
-        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }
 
 fn parse(what: &str, json: &str) -> Result<Value, Failure> {

@@ -6,13 +6,17 @@ fn render(source: &str) -> Result<String, Failure> {
 }
 
 fn render_with(source: &str, messages: &str) -> Result<String, Failure> {
-    Template::compile(source, r#"{"bos_token":"<s>"}"#)?.render(&Input {
-        messages,
-        tools: "",
-        variables: "",
+    Template::compile(source, r#"{"bos_token":"<s>"}"#)?.render(input(messages))
+}
+
+fn input(messages: &str) -> Input {
+    Input {
+        messages: messages.into(),
+        tools: String::new(),
+        variables: String::new(),
         add_generation_prompt: true,
         now: shims::clock::LocalTime { unix_s: 0, utc_offset_s: 0 },
-    })
+    }
 }
 
 fn failure(source: &str) -> Failure {
@@ -24,13 +28,19 @@ fn failure(source: &str) -> Failure {
 
 #[test]
 fn variables() {
-    assert_eq!(render("{{ bos_token }}{{ add_generation_prompt }}{{ tools }}{{ x }}").unwrap(), "<s>TrueNone");
+    assert_eq!(
+        render("{{ bos_token }}{{ add_generation_prompt }}{{ tools }}{{ x }}").unwrap(),
+        "<s>TrueNone"
+    );
 }
 
 #[test]
 fn a_raise_is_told_from_an_error() {
     let raised = failure("\n{% macro m() %}{{ raise_exception('No system role') }}{% endmacro %}{{ m() }}");
-    assert_eq!((raised.kind, raised.message.as_str(), raised.line), (FailureKind::Raised, "No system role", 2));
+    assert_eq!(
+        (raised.kind, raised.message.as_str(), raised.line),
+        (FailureKind::Raised, "No system role", 2)
+    );
     let unknown = failure("a\n{{ x|nosuch }}");
     assert_eq!((unknown.kind, unknown.line), (FailureKind::Template, 2));
     assert_eq!(failure("{% if %}").kind, FailureKind::Template);
@@ -76,7 +86,7 @@ fn hostile_templates_end() {
     for source in sources {
         let failure = failure(source);
         assert!(
-            matches!(failure.kind, FailureKind::Limit | FailureKind::Template),
+            matches!(failure.kind, FailureKind::Limit | FailureKind::Template | FailureKind::GivenUp),
             "{source:.80}: {failure:?}"
         );
         assert!(failure.message.len() < 2000, "{source:.80}: {} bytes of message", failure.message.len());
@@ -100,6 +110,20 @@ fn sources_are_limited() {
     let _ = render(&format!("{{{{ x{} }}}}", " ~ x".repeat(100_000)));
 }
 
+// What the engine compares or prints without charging is stopped by the guard, and not tried again.
+#[test]
+fn lists_that_hold_themselves_twice_over() {
+    for then in ["{% if a ~ '' %}{% endif %}", "{{ a == b }}", "{{ a|upper }}", "{{ '%s'|format(a) }}"] {
+        let source = format!(
+            "{{% set ns = namespace(a=['x'], b=['x']) %}}{{% for i in range(60) %}}{{% set ns.a = [ns.a, ns.a] %}}\
+             {{% set ns.b = [ns.b, ns.b] %}}{{% endfor %}}{{% set a = ns.a %}}{{% set b = ns.b %}}{then}"
+        );
+        let template = Template::compile(&source, "").unwrap();
+        assert_eq!(template.render(input("[]")).unwrap_err().kind, FailureKind::GivenUp, "{then}");
+        assert_eq!(template.render(input("[]")).unwrap_err().kind, FailureKind::Limit, "{then}");
+    }
+}
+
 // A value nested as deep as the fuel allows is freed and compared without overflowing the stack.
 #[test]
 fn deeply_nested_values() {
@@ -109,9 +133,18 @@ fn deeply_nested_values() {
              {{% set a.v = {wrap} %}}{{% endfor %}}{then}"
         )
     };
-    for wrap in ["[a.v]", "{'x': a.v}", "(a.v,)", "[a.v][:]", "[a.v] + []", "[a.v]|list", "namespace(v=a.v)"] {
-        for then in ["", "{{ a.v == a.v }}", "{{ a.v in [a.v] }}", "{{ [a.v, a.v]|unique|length }}",
-                     "{{ [a.v, a.v]|sort|length }}", "{{ a.v }}", "{{ a.v|tojson }}", "{{ a.v ~ '' }}"] {
+    for wrap in ["[a.v]", "{'x': a.v}", "(a.v,)", "[a.v][:]", "[a.v] + []", "[a.v]|list", "namespace(v=a.v)"]
+    {
+        for then in [
+            "",
+            "{{ a.v == a.v }}",
+            "{{ a.v in [a.v] }}",
+            "{{ [a.v, a.v]|unique|length }}",
+            "{{ [a.v, a.v]|sort|length }}",
+            "{{ a.v }}",
+            "{{ a.v|tojson }}",
+            "{{ a.v ~ '' }}",
+        ] {
             let _ = render(&nest(wrap, then));
         }
     }

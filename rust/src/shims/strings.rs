@@ -3,7 +3,7 @@
 //! Those written here either differ from Python in minijinja-contrib or can make text much longer than
 //! their input; the latter ask for their bytes before they make them.
 
-use minijinja::value::{from_args, ArgType, Kwargs, Rest, Value};
+use minijinja::value::{from_args, ArgType, Kwargs, Rest, Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 use minijinja_contrib::pycompat;
 
@@ -36,6 +36,7 @@ fn str_method(state: &State, s: &str, method: &str, args: &[Value]) -> Option<Re
         "join" => from_args::<(&Value,)>(args)
             .and_then(|(items,)| join(state, s, items.try_iter()?.checked()))
             .map(Value::from),
+        "format" => format(state, s, args),
         "ljust" => justify(state, s, args, Side::Right),
         "rjust" => justify(state, s, args, Side::Left),
         "center" => justify(state, s, args, Side::Both),
@@ -185,6 +186,42 @@ fn index(s: &str, args: &[Value], from_right: bool) -> Result<Value, Error> {
     }
 }
 
+/// minijinja's `str.format` with the size of what it may make bounded before: every field may be as
+/// long as the longest argument or the largest width.
+fn format(state: &State, s: &str, args: &[Value]) -> Result<Value, Error> {
+    const MAX_WIDTH: usize = 1000;
+    let mut longest = MAX_WIDTH;
+    let mut texts = Vec::with_capacity(args.len());
+    for arg in args {
+        // Containers are printed here, under the budget; named arguments come in one.
+        let is_container = matches!(arg.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::Iterable);
+        if is_container && !arg.is_kwargs() {
+            texts.push(Value::from(text::str(state, arg)?));
+        } else {
+            texts.push(arg.clone());
+        }
+        longest = longest.max(text::str(state, arg)?.len());
+    }
+    let mut depth = 0;
+    let mut digits = 0;
+    for c in s.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        digits = if depth > 0 && c.is_ascii_digit() { digits + 1 } else { 0 };
+        if depth > 1 && c == ':' || digits > 3 {
+            return Err(Error::new(
+                ErrorKind::InvalidOperation,
+                "a field of format() is too wide or is computed",
+            ));
+        }
+    }
+    text::ensure(state, s.len().saturating_add(s.matches('{').count().saturating_mul(longest)))?;
+    minijinja::formatting::format(minijinja::formatting::FormatStyle::StrFormat, s, &texts).map(Value::from)
+}
+
 enum Side {
     Left,
     Right,
@@ -195,7 +232,10 @@ fn justify(state: &State, s: &str, args: &[Value], side: Side) -> Result<Value, 
     let (width, fill): (i64, Option<&str>) = from_args(args)?;
     let fill = fill.unwrap_or(" ");
     if fill.chars().count() != 1 {
-        return Err(Error::new(ErrorKind::InvalidOperation, "the fill character must be exactly one character long"));
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "the fill character must be exactly one character long",
+        ));
     }
     let width = usize::try_from(width).unwrap_or(0);
     let length = s.chars().count();

@@ -58,18 +58,21 @@ pub fn str(state: &State, value: &Value) -> Result<String, Error> {
             out.push_str(text);
         }
         None if value.is_undefined() => {}
-        None => write_repr(&mut out, value, budget(state), 0)?,
+        None => write_repr(state, &mut out, value, 0)?,
     }
     Ok(out)
 }
 
-fn write_repr(out: &mut String, value: &Value, limit: usize, depth: usize) -> Result<(), Error> {
+fn write_repr(state: &State, out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
     if depth > MAX_DEPTH {
-        return Err(Error::new(ErrorKind::InvalidOperation, "the value is nested too deeply to be written out"));
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "the value is nested too deeply to be written out",
+        ));
     }
-    if out.len() > limit {
-        return Err(Error::from(ErrorKind::OutOfFuel));
-    }
+    // Each value costs, so that a list that holds itself many times over is not walked to its end.
+    state.consume_fuel(1)?;
+    ensure(state, out.len())?;
     match value.kind() {
         ValueKind::Undefined => out.push_str("Undefined"),
         ValueKind::None => out.push_str("None"),
@@ -84,7 +87,7 @@ fn write_repr(out: &mut String, value: &Value, limit: usize, depth: usize) -> Re
                 if count > 0 {
                     out.push_str(", ");
                 }
-                write_repr(out, &item?, limit, depth + 1)?;
+                write_repr(state, out, &item?, depth + 1)?;
                 count += 1;
             }
             if tuple && count == 1 {
@@ -99,9 +102,9 @@ fn write_repr(out: &mut String, value: &Value, limit: usize, depth: usize) -> Re
                 if index > 0 {
                     out.push_str(", ");
                 }
-                write_repr(out, &key, limit, depth + 1)?;
+                write_repr(state, out, &key, depth + 1)?;
                 out.push_str(": ");
-                write_repr(out, &value.get_item(&key)?, limit, depth + 1)?;
+                write_repr(state, out, &value.get_item(&key)?, depth + 1)?;
             }
             out.push('}');
         }
@@ -190,8 +193,8 @@ pub fn split_lines(text: &str, keep_ends: bool) -> Vec<&str> {
     let mut start = 0;
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
-        let is_end = matches!(c,
-            '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
+        let is_end =
+            matches!(c, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
         if !is_end {
             continue;
         }
@@ -216,8 +219,16 @@ mod tests {
     #[test]
     fn floats_as_python_writes_them() {
         let cases: [(f64, &str); 10] = [
-            (0.0, "0.0"), (-0.0, "-0.0"), (1.0, "1.0"), (0.1, "0.1"), (1e15, "1000000000000000.0"),
-            (1e16, "1e+16"), (1.5e300, "1.5e+300"), (0.0001, "0.0001"), (0.00001, "1e-05"), (-2.5e-7, "-2.5e-07"),
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.0, "1.0"),
+            (0.1, "0.1"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (1.5e300, "1.5e+300"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (-2.5e-7, "-2.5e-07"),
         ];
         for (x, text) in cases {
             assert_eq!(float(x), text);
