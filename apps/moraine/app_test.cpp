@@ -353,6 +353,9 @@ TEST(Texts, AreMadeForPeople) {
                  .bytes_per_second = 2.1e9,
                  .seconds_left = 21.2};
   EXPECT_EQ(progress_text(p), "3.21 of 48.4 GB, 2.1 GB/s, 22 s left");
+  p.bytes_per_second = 420e6;
+  p.seconds_left = 107;
+  EXPECT_EQ(progress_text(p), "3.21 of 48.4 GB, 420 MB/s, 2 min left");
 }
 
 TEST(Texts, ModelOutputCannotDriveTheTerminal) {

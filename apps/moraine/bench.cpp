@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <random>
 
 #include "app.h"
@@ -56,7 +57,7 @@ class Bench {
     options.n_ctx =
         std::max(*std::max_element(settings_.bench_prompts.begin(), settings_.bench_prompts.end()),
                  *std::max_element(settings_.bench_tokens.begin(), settings_.bench_tokens.end()) + 1);
-    LoadingDisplay display(console_, options.model_path);
+    LoadingDisplay display(console_, std::filesystem::path(options.model_path).filename().string());
     return Engine::load(options, [&](const LoadProgress& progress) {
       display.show(progress);
       return !signals_.take();

@@ -22,13 +22,16 @@ std::string progress_text(const LoadProgress& p) {
       fmt::format("{:.2f} of {}", static_cast<double>(p.bytes_done) / 1e9, size_text(p.bytes_total));
   if (p.bytes_total < 1'000'000'000)
     text = fmt::format("{:.0f} of {}", static_cast<double>(p.bytes_done) / 1e6, size_text(p.bytes_total));
-  if (p.bytes_per_second > 0) text += fmt::format(", {:.1f} GB/s", p.bytes_per_second / 1e9);
+  if (p.bytes_per_second >= 1e9)
+    text += fmt::format(", {:.1f} GB/s", p.bytes_per_second / 1e9);
+  else if (p.bytes_per_second > 0)
+    text += fmt::format(", {:.0f} MB/s", p.bytes_per_second / 1e6);
   if (p.seconds_left >= 0) text += fmt::format(", {} left", time_text(p.seconds_left));
   return text;
 }
 
 void LoadingDisplay::show(const LoadProgress& p) {
-  const std::string text = fmt::format("loading {}: {}", name_, progress_text(p));
+  const std::string text = fmt::format("loading {}: {}", terminal_safe(name_), progress_text(p));
   if (console_.is_terminal()) {
     console_.live(text);
     return;

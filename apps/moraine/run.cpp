@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 
 #include "app.h"
 #include "chat_session.h"
@@ -134,7 +135,7 @@ class Runner {
   void load() {
     EngineOptions options = settings_.engine;
     options.n_parallel = 1;
-    LoadingDisplay display(console_, options.model_path);
+    LoadingDisplay display(console_, std::filesystem::path(options.model_path).filename().string());
     engine_ = Engine::load(options, [&](const LoadProgress& progress) {
       display.show(progress);
       return !signals_.take();

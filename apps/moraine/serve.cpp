@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <atomic>
+#include <filesystem>
 #include <optional>
 #include <thread>
 
@@ -121,7 +122,7 @@ int serve(Invocation& invocation) {
   const auto began = std::chrono::steady_clock::now();
   std::shared_ptr<Engine> engine;
   {
-    LoadingDisplay display(console, s.engine.model_path);
+    LoadingDisplay display(console, std::filesystem::path(s.engine.model_path).filename().string());
     Loader loader(s.engine, api, display);
     if (wait_readable({loader.done_fd(), signals.fd()}) != 0) {
       console.end_live();
