@@ -223,11 +223,11 @@ void Connection::call_handler(Request request) {
   ++context_.requests;
   ++context_.open_exchanges;
   // Weak: the answer outlives the connection where the handler keeps its end.
+  auto tell_connection = [weak = weak_from_this()] {
+    if (auto self = weak.lock()) asio::post(self->strand_, [self] { self->answer_changed(); });
+  };
   answer_ = std::make_shared<PendingAnswer>(std::move(request), context_.options.max_queued_bytes,
-                                            [weak = weak_from_this()] {
-                                              if (auto self = weak.lock())
-                                                asio::post(self->strand_, [self] { self->wake(); });
-                                            });
+                                            std::move(tell_connection));
   auto exchange = make_exchange(answer_);
   try {
     context_.handler(exchange);
@@ -363,6 +363,15 @@ void Connection::end_exchange() {
   if (!answer_) return;
   --context_.open_exchanges;
   std::exchange(answer_, nullptr)->close();
+}
+
+void Connection::answer_changed() {
+  wake();
+  if (!answer_ || !answer_->overflowed()) return;
+  // session() is most likely stuck in a write to this slow reader: it cannot see for itself.
+  client_left();
+  stream_->abort();
+  close_stream();
 }
 
 void Connection::client_left() {

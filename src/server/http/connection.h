@@ -78,6 +78,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void release_body();
   void end_exchange();
   void client_left();
+  void answer_changed();
   void close_stream();
   void wake();
 

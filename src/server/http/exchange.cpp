@@ -44,6 +44,11 @@ Outgoing PendingAnswer::take() {
   return taken;
 }
 
+bool PendingAnswer::overflowed() const {
+  std::lock_guard lock(mutex_);
+  return overflowed_;
+}
+
 bool PendingAnswer::complete() const {
   std::lock_guard lock(mutex_);
   return stage_ == Stage::kComplete;
@@ -98,6 +103,8 @@ bool PendingAnswer::write(std::string chunk) {
   if (closed_ || outgoing_.broken || stage_ != Stage::kStreaming) return false;
   if (outgoing_.bytes.size() + chunk.size() > max_queued_bytes_) {
     outgoing_.broken = true;
+    overflowed_ = true;
+    wake_pending_ = false;  // the last wake may have found the connection stuck in a write
     wake_locked();
     return false;
   }

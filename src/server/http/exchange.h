@@ -31,6 +31,7 @@ class PendingAnswer {
 
   // The connection's end.
   Outgoing take();
+  bool overflowed() const;         // max_queued_bytes was reached: nothing more will be sent in time
   bool complete() const;           // the handler has nothing more to say
   void fail(std::string message);  // the handler threw: a 500, or a broken stream
   // The end of the exchange. Where the answer was not complete, the handler is told (on_close) and
@@ -57,6 +58,7 @@ class PendingAnswer {
   std::function<void()> on_close_;
   Outgoing outgoing_;
   Stage stage_ = Stage::kUnanswered;
+  bool overflowed_ = false;
   bool wake_pending_ = false;  // many writes make one wake
   bool closed_ = false;
 };
