@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -17,6 +18,7 @@
 #include "server/api/fields.h"
 #include "server/api/render.h"
 #include "server/api/routes.h"
+#include "server/api/worker.h"
 
 namespace moraine::server {
 
@@ -27,6 +29,10 @@ void reply_json(http::Exchange& exchange, const Json& body) {
 }
 
 namespace {
+
+// Parsing, rendering and tokenizing take some 0.15 s for each MB. Larger bodies than this wait for each
+// other, on a thread of their own, so that no other request waits for them.
+constexpr std::size_t kLargeBody = 1 << 20;
 
 void compile_template(ServedModel& model, const ModelInfo& info, const ApiOptions& options, Log& log) {
   const auto text_of = [&](TokenId id) {
@@ -69,6 +75,9 @@ struct Api::State {
   }
   http::Response not_ready();
   void dispatch(const std::shared_ptr<http::Exchange>& exchange);
+  void answer_errors(http::Exchange& exchange, const std::function<void()>& work) noexcept;
+
+  Worker large_requests;  // last: its tasks use the others
 };
 
 Api::Api(ApiOptions options) : state_(std::make_unique<State>()) {
@@ -123,10 +132,14 @@ http::Handler Api::handler() {
 }
 
 void Api::handle(std::shared_ptr<http::Exchange> exchange) noexcept {
+  state_->answer_errors(*exchange, [&] { state_->dispatch(exchange); });
+}
+
+void Api::State::answer_errors(http::Exchange& exchange, const std::function<void()>& work) noexcept {
   try {
     http::Response response;
     try {
-      state_->dispatch(exchange);
+      work();
       return;
     } catch (const ApiError& e) {
       response = error_response(e);
@@ -136,13 +149,13 @@ void Api::handle(std::shared_ptr<http::Exchange> exchange) noexcept {
       response =
           error_response(unavailable("out_of_memory", "There is not enough memory for this request.", 5));
     } catch (const std::exception& e) {
-      state_->log->line(LogLevel::kError, fmt::format("{}: {}", exchange->request().path, e.what()));
+      log->line(LogLevel::kError, fmt::format("{}: {}", exchange.request().path, e.what()));
       response = error_response(
           ApiError(500, "server_error", "internal", fmt::format("Internal error: {}.", e.what())));
     }
-    state_->log->line(LogLevel::kDebug, fmt::format("{} {}: {}", exchange->request().method,
-                                                    exchange->request().path, response.status));
-    exchange->reply(std::move(response));
+    log->line(LogLevel::kDebug,
+              fmt::format("{} {}: {}", exchange.request().method, exchange.request().path, response.status));
+    exchange.reply(std::move(response));
   } catch (...) {  // no memory even for the error; the transport answers an exchange that was dropped
   }
 }
@@ -158,7 +171,13 @@ void Api::State::dispatch(const std::shared_ptr<http::Exchange>& exchange) {
   }
   const auto ready = current_model();
   if (!ready) return exchange->reply(not_ready());
-  route.endpoint(Call{exchange, ready, options, log});
+  Call call{exchange, ready, options, log};
+  if (request.body.size() <= kLargeBody) return route.endpoint(call);
+  const auto gone = std::make_shared<std::atomic<bool>>(false);
+  exchange->on_close([gone] { *gone = true; });
+  large_requests.post([this, gone, &route, call = std::move(call)] {
+    if (!*gone) answer_errors(*call.exchange, [&] { route.endpoint(call); });
+  });
 }
 
 // llama-server's words for monitors ("loading model"), and how far it is for people and clients.

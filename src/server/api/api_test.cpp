@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "server/api/auth.h"
 #include "server/api/testing/harness.h"
 
@@ -156,6 +159,27 @@ TEST(Api, TokenizeAndBack) {
                                            Json::array({18446744073709551615u})}) {
     EXPECT_EQ(h.post("/detokenize", {{"tokens", bad}}, 400)["error"]["param"], "tokens") << dump(bad);
   }
+}
+
+TEST(Api, LargeBodiesHoldUpNoTransportThread) {
+  ReadyHarness h(ApiOptions{.api_keys = {"k"}});
+  const std::string body = dump({{"prompt", std::string(3 << 20, 'x')}});
+  EXPECT_EQ(h.begin("POST", "/completion", body)->head.status, 401);  // before it takes its turn
+  const auto exchange = h.begin("POST", "/completion", body, {{"x-api-key", "k"}});
+  while (!exchange->ended) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(exchange->head.status, 400);
+  EXPECT_EQ(Json::parse(exchange->body)["error"]["n_prompt_tokens"], 3 << 20);
+}
+
+TEST(Api, LargeBodiesThatWaitAtTheEndAreDropped) {
+  std::vector<std::shared_ptr<FakeExchange>> waiting;
+  {
+    ReadyHarness h;
+    for (int i = 0; i < 20; ++i) {
+      waiting.push_back(h.begin("POST", "/completion", dump({{"prompt", std::string(2 << 20, 'x')}})));
+    }
+  }
+  for (const auto& exchange : waiting) EXPECT_EQ(exchange.use_count(), 1);
 }
 
 TEST(Api, BodiesThatAreNoRequestsAreRefused) {

@@ -1,6 +1,7 @@
 // An exchange without a socket: a request made by hand, an answer kept for the test to look at.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -56,7 +57,8 @@ class FakeExchange : public http::Exchange {
   http::Response head;
   std::string body;
   int n_answers = 0;  // reply() and begin() calls: 1 once it is answered
-  bool streamed = false, ended = false, left = false;
+  bool streamed = false, left = false;
+  std::atomic<bool> ended = false;  // what is above may then be read on another thread
 
  private:
   http::Request request_;
