@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/.cache/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all test-asan test-tsan fuzz build build-all setup setup-dev model model-gemma \
-        bench bench-peers format lint clean
+        bench format lint clean
 
 help:
 	@echo "moraine: a local engine and OpenAI-compatible server for coding agents"
