@@ -43,12 +43,6 @@ std::string cpu_name() {
   return "";
 }
 
-// "CPU (avx2), 2 threads": what the engine chose where nothing was asked.
-int threads_of(const ModelInfo& info) {
-  const size_t comma = info.device.rfind(", ");
-  return comma == std::string::npos ? 0 : std::atoi(info.device.c_str() + comma + 2);
-}
-
 std::string model_type(const ModelInfo& i) {
   return fmt::format("{} {} {}", i.architecture, i.size_label, i.quantization);
 }
@@ -79,7 +73,7 @@ OrderedJson record(const BenchResult& r, const Settings& s) {
           {"model_n_params", r.info.n_params},
           {"n_batch", s.engine.n_batch},
           {"n_ubatch", s.engine.n_ubatch},
-          {"n_threads", threads_of(r.info)},
+          {"n_threads", r.info.n_threads},
           {"cpu_mask", "0x0"},
           {"cpu_strict", false},
           {"poll", 0},
@@ -144,7 +138,7 @@ std::string table(const std::vector<BenchResult>& results) {
         bytes >= 1 << 30 ? fmt::format("{:.2f} GiB", bytes / (1 << 30))
                          : fmt::format("{:.2f} MiB", bytes / (1 << 20)),
         params >= 1e9 ? fmt::format("{:.2f} B", params / 1e9) : fmt::format("{:.2f} M", params / 1e6), "CPU",
-        threads_of(r.info), r.test(), fmt::format("{:.2f} ± {:.2f}", rate.average, rate.deviation));
+        r.info.n_threads, r.test(), fmt::format("{:.2f} ± {:.2f}", rate.average, rate.deviation));
   }
   return out + fmt::format("\nbuild: {} ({})\n", commit(), build_number());
 }

@@ -23,7 +23,7 @@ struct EngineOptions {
   std::string model_path;      // a GGUF file, or the first file of a split set
   int32_t n_ctx = 0;           // tokens of context for each sequence; 0: the trained length or what fits
   int32_t n_threads = 0;       // 0: physical cores this process may use
-  int32_t n_threads_batch = 0; // 0: as n_threads
+  int32_t n_threads_batch = 0; // while prompts are read; 0: as n_threads
   int32_t n_batch = 2048;      // most rows of a step
   int32_t n_ubatch = 512;      // most rows of one forward pass
   int32_t n_parallel = 4;      // most generations running at once; further ones wait their turn
@@ -72,6 +72,7 @@ struct ModelInfo {
   int32_t n_embd = 0;
   int32_t n_layers = 0;
   int32_t n_parallel = 0;
+  int32_t n_threads = 0;
   std::vector<std::string> chat_templates;  // [0]: the default one; may be empty
   std::vector<std::string> chat_template_names;
   // general.sampling.*: what the file's authors recommend; empty optionals where it says nothing.

@@ -19,7 +19,7 @@ constexpr int kSpins = 2000;
 
 }  // namespace
 
-ThreadPool::ThreadPool(int n_threads) {
+ThreadPool::ThreadPool(int n_threads) : active_(n_threads) {
   for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
 
@@ -46,7 +46,7 @@ void ThreadPool::claim_tasks(uint32_t epoch, int thread) noexcept {
 
 void ThreadPool::run_erased(int n_tasks, TaskFn fn, void* ctx) noexcept {
   if (n_tasks <= 0) return;
-  if (workers_.empty() || n_tasks == 1) {
+  if (n_tasks == 1 || active_.load(std::memory_order_relaxed) <= 1 || workers_.empty()) {
     for (int i = 0; i < n_tasks; ++i) fn(ctx, i, 0);
     return;
   }
@@ -73,7 +73,8 @@ void ThreadPool::work(int thread) noexcept {
   uint32_t seen = 0;
   for (;;) {
     uint32_t epoch = epoch_.load(std::memory_order_acquire);
-    for (int i = 0; epoch == seen && i < kSpins; ++i) {
+    const int spins = thread < active_.load(std::memory_order_relaxed) ? kSpins : 0;
+    for (int i = 0; epoch == seen && i < spins; ++i) {
       pause_cpu();
       epoch = epoch_.load(std::memory_order_acquire);
     }
@@ -85,7 +86,7 @@ void ThreadPool::work(int thread) noexcept {
     }
     seen = epoch;
     if (stop_) return;
-    claim_tasks(epoch, thread);
+    if (thread < active_.load(std::memory_order_relaxed)) claim_tasks(epoch, thread);
   }
 }
 

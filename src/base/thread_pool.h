@@ -19,6 +19,9 @@ class ThreadPool {
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
+  // The next loops use threads [0, n) only; the others sleep. Between loops, from the calling thread.
+  void set_active(int n) noexcept { active_.store(n, std::memory_order_relaxed); }
+
   // Calls fn(task, thread) for task in [0, n_tasks), thread in [0, size()); returns when all are done.
   // Tasks are claimed one by one in ascending order, so a thread that is slow or not scheduled at all
   // delays the loop by its own task only. fn must not throw.
@@ -39,6 +42,7 @@ class ThreadPool {
   std::atomic<uint64_t> ticket_{0};
   std::atomic<uint32_t> epoch_{0};
   std::atomic<uint32_t> sleepers_{0};
+  std::atomic<int> active_;
   std::atomic<int> n_tasks_{0};
   std::atomic<int> done_{0};
   std::atomic<TaskFn> fn_{nullptr};

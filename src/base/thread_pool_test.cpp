@@ -33,6 +33,21 @@ TEST(ThreadPool, ManyShortLoops) {
   }
 }
 
+TEST(ThreadPool, OnlyActiveThreadsWork) {
+  ThreadPool pool(4);
+  for (int active : {1, 3, 2, 4}) {
+    pool.set_active(active);
+    for (int i = 0; i < 200; ++i) {
+      std::atomic<int> n{0};
+      pool.run(20, [&](int, int thread) {
+        EXPECT_LT(thread, active);
+        ++n;
+      });
+      ASSERT_EQ(n, 20);
+    }
+  }
+}
+
 TEST(ThreadPool, WakesAfterSleeping) {
   ThreadPool pool(3);
   for (int i = 0; i < 5; ++i) {

@@ -45,7 +45,7 @@ struct Prepared {
   explicit Prepared(const EngineOptions& o)
       : file(gguf::File::open(o.model_path)),
         model(model::create_model(file)),
-        backend(std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.n_threads, o.isa})),
+        backend(std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.n_threads, o.isa, o.n_threads_batch})),
         plan(model->forward()) {
     backend->declare_weights(model::weights_as_loaded(*model));
     backend->set_kv(model->kv_shape(), o.kv_type_k, o.kv_type_v);
@@ -72,6 +72,7 @@ void check_options(const EngineOptions& o) {
   };
   require(o.n_ctx >= 0 && o.n_ctx <= (1 << 26), "The context must be from 0 (automatic) to 67108864 tokens.");
   require(o.n_threads >= 0 && o.n_threads <= 1024, "The number of threads must be from 0 (automatic) to 1024.");
+  require(o.n_threads_batch >= 0 && o.n_threads_batch <= 1024, "The number of threads for prompts must be from 0 (automatic) to 1024.");
   require(o.n_ubatch >= 1 && o.n_ubatch <= 65536, "The micro-batch must be from 1 to 65536 rows.");
   require(o.n_batch >= 1, "The batch must be at least 1 row.");
   require(o.n_parallel >= 1 && o.n_parallel <= 1024, "The number of parallel sequences must be from 1 to 1024.");
@@ -171,6 +172,7 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
   info_.n_ctx = m.n_ctx;
   info_.n_parallel = options_.n_parallel;
   info_.device = prepared_.backend->describe();
+  info_.n_threads = prepared_.backend->n_threads();
   // Further sequences share what memory is left; each is admitted only when all it may need is there.
   const uint64_t fixed = m.total() - m.kv;
   const int64_t pages = static_cast<int64_t>((m.available - fixed) / prepared_.backend->page_bytes());

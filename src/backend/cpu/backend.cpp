@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -56,7 +57,9 @@ uint64_t align64(uint64_t n) { return (n + 63) / 64 * 64; }
 }  // namespace
 
 CpuBackend::CpuBackend(const Options& o)
-    : kernels_(select_kernels(o.isa)), pool_(o.n_threads > 0 ? o.n_threads : usable_cores()) {
+    : kernels_(select_kernels(o.isa)), n_threads_(o.n_threads > 0 ? o.n_threads : usable_cores()),
+      n_threads_batch_(o.n_threads_batch > 0 ? o.n_threads_batch : n_threads_),
+      pool_(std::max(n_threads_, n_threads_batch_)) {
   const Kernels& scalar = scalar_kernels();
   for (int k = 0; k < kNumKvFormats; ++k) {
     if (!kernels_.store_k[k]) kernels_.store_k[k] = scalar.store_k[k];
@@ -69,7 +72,8 @@ CpuBackend::CpuBackend(const Options& o)
 CpuBackend::~CpuBackend() = default;
 
 std::string CpuBackend::describe() const {
-  return fmt::format("CPU ({}), {} thread{}", kernels_.isa, pool_.size(), pool_.size() == 1 ? "" : "s");
+  const std::string batch = n_threads_batch_ == n_threads_ ? "" : fmt::format(" ({} for prompts)", n_threads_batch_);
+  return fmt::format("CPU ({}), {} thread{}{}", kernels_.isa, n_threads_, n_threads_ == 1 ? "" : "s", batch);
 }
 
 uint64_t CpuBackend::weight_bytes_needed(const plan::Weight& w) {

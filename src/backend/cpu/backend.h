@@ -49,8 +49,9 @@ struct CpuWeight {
 class CpuBackend final : public plan::Backend {
  public:
   struct Options {
-    int32_t n_threads = 0;  // 0: usable_cores()
-    std::string isa;        // "": the best
+    int32_t n_threads = 0;        // 0: usable_cores()
+    std::string isa;              // "": the best
+    int32_t n_threads_batch = 0;  // for steps that read a prompt; 0: as n_threads
   };
   explicit CpuBackend(const Options& options);
   ~CpuBackend() override;
@@ -68,6 +69,9 @@ class CpuBackend final : public plan::Backend {
   void free_page(plan::PageId page) noexcept override;
 
   std::unique_ptr<plan::Executable> prepare(const plan::Plan& plan, const plan::StepLimits& limits) override;
+
+  int32_t n_threads() const { return n_threads_; }
+  int32_t n_threads_batch() const { return n_threads_batch_; }
 
   // For the executable and its drivers.
   const Kernels& kernels() const { return kernels_; }
@@ -87,6 +91,7 @@ class CpuBackend final : public plan::Backend {
   };
 
   Kernels kernels_;
+  int32_t n_threads_, n_threads_batch_;
   ThreadPool pool_;
   std::vector<CpuWeight> weights_;
   std::unique_ptr<Mapping> weight_memory_;

@@ -12,6 +12,12 @@ namespace moraine::cpu {
 
 using plan::ValueId;
 
+namespace {
+
+constexpr int32_t kDecodeRows = 8;  // a step of more rows reads a prompt
+
+}  // namespace
+
 CpuExecutable::CpuExecutable(CpuBackend& backend, const plan::Plan& plan, const plan::StepLimits& limits)
     : backend_(backend), plan_(plan), limits_(limits) {
   compile();
@@ -212,6 +218,7 @@ plan::Status CpuExecutable::submit(const plan::Step& step, float* logits, int64_
   ctx.n_outputs = static_cast<int32_t>(step.output_rows.size());
   ctx.logits = logits;
   ctx.logits_stride = logits_stride;
+  backend_.pool().set_active(ctx.n_rows > kDecodeRows ? backend_.n_threads_batch() : backend_.n_threads());
   fill_ropes(ctx);
   for (auto& stage : stages_) stage->run(*this, ctx);
   return plan::Status::kOk;
