@@ -73,10 +73,13 @@ class OpRecorder {
   }
 
   void operator()(const plan::Attention& op) {
-    if (op.head_dim > kMaxHeadDim)
-      throw Error(ErrorCode::kUnsupported,
-                  fmt::format("Attention heads of {} values are more than the Vulkan backend runs ({}).",
-                              op.head_dim, kMaxHeadDim));
+    if (op.head_dim > kMaxHeadDim || op.head_dim % 4 != 0)
+      throw Error(
+          ErrorCode::kUnsupported,
+          fmt::format(
+              "Attention heads of {} values do not run on Vulkan: it takes multiples of 4 up to {}. Run on "
+              "the CPU with -ngl 0.",
+              op.head_dim, kMaxHeadDim));
     const VulkanBackend::KvLayer& kv = exe_.backend_.kv_layer(op.layer);
     const uint64_t positions = step_ + exe_.step_.positions, tables = step_ + exe_.step_.tables,
                    pages = step_ + exe_.step_.pages;

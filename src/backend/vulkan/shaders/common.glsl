@@ -6,10 +6,12 @@
 
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer Floats { float v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer ConstFloats { float v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer Vec4s { vec4 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer ConstVec4s { vec4 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Ints { int v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Addresses { uint64_t v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 2) buffer Halves { float16_t v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Half4s { f16vec4 v[]; };
 
 // Row offsets are 64 bits wide: a value of many rows, or a weight, may pass 4 GiB.
 uint64_t row_address(uint64_t base, uint row, int stride) { return base + uint64_t(row) * uint64_t(stride) * 4ul; }

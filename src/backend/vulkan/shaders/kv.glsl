@@ -5,8 +5,9 @@ layout(constant_id = 0) const int kFormatK = 0;  // 0: float16, 1: float32
 layout(constant_id = 1) const int kFormatV = 0;
 const int kPageTokens = 256;
 
-float kv_load(int format, uint64_t head, int index) {
-  return format == 0 ? float(Halves(head).v[index]) : Floats(head).v[index];
+// Four values from a multiple of four; head_dim is one.
+vec4 kv_load4(int format, uint64_t head, int index) {
+  return format == 0 ? vec4(Half4s(head).v[index / 4]) : ConstVec4s(head).v[index / 4];
 }
 void kv_store(int format, uint64_t head, int index, float x) {
   if (format == 0)
