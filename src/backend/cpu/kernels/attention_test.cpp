@@ -9,6 +9,7 @@
 namespace moraine::cpu {
 namespace {
 
+using testing::Guarded;
 using testing::Random;
 using testing::same;
 
@@ -23,7 +24,7 @@ int page_bytes(int format, int hd) {
 // Keys and values of one head in one partition; slots that nothing was stored to hold NaNs.
 struct Cache {
   int hd, k_format, v_format;
-  std::vector<std::vector<uint8_t>> k, v;
+  std::vector<Guarded<uint8_t>> k, v;
   std::vector<const uint8_t*> k_pages, v_pages;
 
   Cache(int head_dim, int kf, int vf) : hd(head_dim), k_format(kf), v_format(vf) {
@@ -41,12 +42,14 @@ struct Cache {
 
 struct State {
   std::vector<float> m, l;
-  std::vector<std::vector<float>> o;
-  State(int n_q, int hd) : m(n_q, -kInf), l(n_q, 0.0f), o(n_q, std::vector<float>(hd, 0.0f)) {}
+  std::vector<Guarded<float>> o;
+  State(int n_q, int hd) : m(n_q, -kInf), l(n_q, 0.0f) {
+    for (int i = 0; i < n_q; ++i) o.emplace_back(hd, 0.0f);
+  }
 };
 
 struct Queries {
-  std::vector<std::vector<float>> q;
+  std::vector<Guarded<float>> q;
   std::vector<int32_t> lo, hi;
 
   void run(const Kernels& kernels, const Cache& c, int begin, int end, State& s, int first = 0,
@@ -55,7 +58,7 @@ struct Queries {
     std::vector<const float*> qp;
     std::vector<float*> op;
     for (int i = first; i < first + n; ++i) qp.push_back(q[i].data()), op.push_back(s.o[i].data());
-    std::vector<float> scratch(attend_scratch_floats(c.hd), std::nanf(""));
+    Guarded<float> scratch(attend_scratch_floats(c.hd), std::nanf(""));
     AttendArgs a = {};
     a.head_dim = c.hd;
     a.n_q = n;
@@ -91,7 +94,7 @@ Queries random_queries(Random& random, int n_q, int hd, int begin, int end, bool
   Queries qs;
   const int last = random.integer(begin, end);
   for (int i = 0; i < n_q; ++i) {
-    qs.q.push_back(random.normals(hd, 0.3f));
+    qs.q.emplace_back(random.normals(hd, 0.3f));
     int lo = causal ? begin : random.integer(0, end),
         hi = causal ? last + i / 3 : random.integer(0, end + 64);
     qs.lo.push_back(lo);
@@ -115,14 +118,14 @@ TEST_P(Attention, SameBitsAsScalar) {
           scalar_cache.store(scalar_kernels(), key, kx.data(), vx.data());
           vector_cache.store(*kernels, key, kx.data(), vx.data());
         }
-        ASSERT_EQ(scalar_cache.k, vector_cache.k);
-        ASSERT_EQ(scalar_cache.v, vector_cache.v);
+        ASSERT_TRUE(scalar_cache.k == vector_cache.k);
+        ASSERT_TRUE(scalar_cache.v == vector_cache.v);
         State expected(n_q, hd), got(n_q, hd), alone(n_q, hd);
         qs.run(scalar_kernels(), scalar_cache, begin, end, expected);
         qs.run(*kernels, scalar_cache, begin, end, got);
         SCOPED_TRACE(std::to_string(n_q) + " queries, head_dim " + std::to_string(hd));
         expect_same(got, expected);
-        for (const auto& o : got.o)
+        for (auto& o : got.o)
           for (const float v : o) ASSERT_FALSE(std::isnan(v)) << "an unseen slot was read";
         // Each query by itself, and the keys in two calls.
         const int split = begin + (end - begin) / 2 / 64 * 64;
@@ -146,8 +149,8 @@ TEST_P(Attention, StoresAnyValueAsScalar) {
       if (slot % 3) x[slot % 64] = odd[slot % std::size(odd)];
       a.store(scalar_kernels(), slot, x.data(), x.data());
       b.store(*kernels, slot, x.data(), x.data());
-      ASSERT_EQ(a.k, b.k) << slot;
-      ASSERT_EQ(a.v, b.v) << slot;
+      ASSERT_TRUE(a.k == b.k) << slot;
+      ASSERT_TRUE(a.v == b.v) << slot;
     }
   }
 }
@@ -166,8 +169,8 @@ TEST_P(Attention, NotFiniteAsScalar) {
     }
     Queries qs = random_queries(random, n_q, hd, 0, 128, true);
     for (int i = 0; i < n_q; ++i) qs.hi[i] = 128;
-    qs.q[1].assign(hd, 0.0f);
-    qs.q[2].assign(hd, std::nanf(""));
+    std::fill(qs.q[1].begin(), qs.q[1].end(), 0.0f);
+    std::fill(qs.q[2].begin(), qs.q[2].end(), std::nanf(""));
     State expected(n_q, hd), got(n_q, hd);
     qs.run(scalar_kernels(), cache, 0, 128, expected);
     qs.run(*kernels, cache, 0, 128, got);

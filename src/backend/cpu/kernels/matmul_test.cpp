@@ -7,6 +7,7 @@
 namespace moraine::cpu {
 namespace {
 
+using testing::Guarded;
 using testing::Random;
 
 constexpr int kMaxRows = 130, kMaxGroups = 5;
@@ -17,13 +18,13 @@ struct Problem {
   int k;
   uint32_t width;             // of an activation block; 0: float
   std::vector<uint8_t> file;  // [8 * kMaxGroups] rows
-  std::vector<uint8_t> groups;
+  Guarded<uint8_t, 32> groups;
   int64_t group_bytes;
-  std::vector<float> x;  // [kMaxRows][x_stride]
   int64_t x_stride, q_stride, d_stride, s_stride;
-  std::vector<int8_t> q;
-  std::vector<float> d;
-  std::vector<int16_t> sums;
+  Guarded<float> x;  // [kMaxRows][x_stride], and so on; no padding after the last row
+  Guarded<int8_t> q;
+  Guarded<float> d;
+  Guarded<int16_t> sums;
 
   Problem(DType t, int n_blocks) : type(t), k(n_blocks * static_cast<int>(info(t).block_len)) {
     if (!info(t).quantized) k = n_blocks * 32 + n_blocks % 3;
@@ -34,25 +35,26 @@ struct Problem {
     d_stride = width ? k / width + 1 : 0;
     s_stride = k / 16 + 3;
     file.resize(8 * kMaxGroups * row_bytes());
-    x.resize(kMaxRows * x_stride);
-    q.resize(kMaxRows * q_stride);
-    d.resize(kMaxRows * d_stride);
-    sums.resize(kMaxRows * s_stride);
+    x = Guarded<float>((kMaxRows - 1) * x_stride + k);
+    if (width) {
+      q = Guarded<int8_t>((kMaxRows - 1) * q_stride + k);
+      d = Guarded<float>((kMaxRows - 1) * d_stride + k / width);
+      sums = Guarded<int16_t>((kMaxRows - 1) * s_stride + k / 16);
+    }
   }
 
   int64_t row_bytes() const { return static_cast<int64_t>(dtype_bytes(type, k)); }
   int blocks_of_row() const { return k / static_cast<int>(info(type).block_len); }
 
   void interleave() {
-    groups.resize(file.size() + 32);
+    groups = Guarded<uint8_t, 32>(file.size());
     group_bytes = 8 * row_bytes();
     for (int g = 0; g < kMaxGroups; ++g) {
       const uint8_t* rows[8];
       for (int r = 0; r < 8; ++r) rows[r] = file.data() + (8 * g + r) * row_bytes();
-      find_layout(type)->interleave(rows, blocks_of_row(), groups_at() + g * group_bytes);
+      find_layout(type)->interleave(rows, blocks_of_row(), groups.data() + g * group_bytes);
     }
   }
-  uint8_t* groups_at() { return groups.data() + (32 - reinterpret_cast<uintptr_t>(groups.data()) % 32) % 32; }
 
   void random_weights(Random& random) {
     const std::vector<float> w = random.normals(size_t{8} * kMaxGroups * k, 0.1f);
@@ -101,7 +103,7 @@ struct Problem {
   // y: [n_rows][y_stride] from row m0 and group g0, anything else left alone.
   void run(const Kernels& kernels, int m0, int n_rows, int g0, int n_groups, float* y, int64_t y_stride) {
     MatmulArgs a = {};
-    a.w = groups_at() + g0 * group_bytes;
+    a.w = groups.data() + g0 * group_bytes;
     a.group_bytes = group_bytes;
     a.n_groups = n_groups;
     a.k = k;
@@ -127,17 +129,17 @@ struct Problem {
     FOR_EACH_VECTOR_ISA(kernels) {
       for (const int n_rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 33, kMaxRows})
         for (int n_groups = 1; n_groups <= kMaxGroups; ++n_groups) {
-          const int m0 = (kMaxRows - n_rows) / 2, g0 = (kMaxGroups - n_groups) / 2;
+          const int m0 = kMaxRows - n_rows, g0 = kMaxGroups - n_groups;  // up to the arrays' ends
           const int64_t y_stride = 8 * n_groups + n_groups;
           const float untouched = 12345.0f;
-          std::vector<float> y(n_rows * y_stride + 1, untouched);
+          Guarded<float> y((n_rows - 1) * y_stride + 8 * n_groups + 1, untouched);
           run(*kernels, m0, n_rows, g0, n_groups, y.data() + 1, y_stride);
           ASSERT_EQ(y[0], untouched);
           for (int m = 0; m < n_rows; ++m) {
             const float* row = y.data() + 1 + m * y_stride;
             ASSERT_TRUE(testing::same(row, &expected[(m0 + m) * kOut + 8 * g0], 8 * n_groups))
                 << kernels->isa << ": row " << m << " of " << n_rows << ", " << n_groups << " groups";
-            for (int i = 8 * n_groups; i < y_stride; ++i) ASSERT_EQ(row[i], untouched);
+            for (int i = 8 * n_groups; m + 1 < n_rows && i < y_stride; ++i) ASSERT_EQ(row[i], untouched);
           }
         }
     }

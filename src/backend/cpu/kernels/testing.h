@@ -2,11 +2,16 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "backend/cpu/kernels/kernels.h"
@@ -50,6 +55,52 @@ class Random {
 
  private:
   std::mt19937 engine_;
+};
+
+// n values whose last one is followed by an unmapped page: reading or writing beyond the end is a crash.
+// Aligned to at least kAlign, for which the end is moved down by less than that.
+template <class T, size_t kAlign = sizeof(T)>
+class Guarded {
+ public:
+  Guarded() = default;
+  explicit Guarded(size_t n, T value = T()) : size_(n) {
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t bytes = (n * sizeof(T) + kAlign - 1) / kAlign * kAlign;
+    mapped_ = (bytes + page - 1) / page * page + page;
+    map_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map_ == MAP_FAILED) throw std::bad_alloc();
+    char* end = static_cast<char*>(map_) + mapped_ - page;
+    if (mprotect(end, page, PROT_NONE) != 0) throw std::bad_alloc();
+    data_ = reinterpret_cast<T*>(end - bytes);
+    std::fill(begin(), this->end(), value);
+  }
+  explicit Guarded(const std::vector<T>& v) : Guarded(v.size()) { std::copy(v.begin(), v.end(), data_); }
+  Guarded(Guarded&& o) noexcept { *this = std::move(o); }
+  Guarded& operator=(Guarded&& o) noexcept {
+    std::swap(map_, o.map_), std::swap(mapped_, o.mapped_), std::swap(data_, o.data_),
+        std::swap(size_, o.size_);
+    return *this;
+  }
+  ~Guarded() {
+    if (map_ != MAP_FAILED) munmap(map_, mapped_);
+  }
+
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  size_t size() const { return size_; }
+  T* begin() { return data_; }
+  T* end() { return data_ + size_; }
+  T& operator[](size_t i) { return data_[i]; }
+  const T& operator[](size_t i) const { return data_[i]; }
+  bool operator==(const Guarded& o) const {
+    return size_ == o.size_ && std::equal(data_, data_ + size_, o.data_);
+  }
+
+ private:
+  void* map_ = MAP_FAILED;
+  size_t mapped_ = 0;
+  T* data_ = nullptr;
+  size_t size_ = 0;
 };
 
 inline uint32_t bits(float x) {
