@@ -5,18 +5,12 @@
 // unpacked once into 2 KB of stack and used by all of them (`panel`), y carrying the sums from chunk to
 // chunk. Both do the float operations of kernels/scalar/matmul.cpp, in its order.
 #include "backend/cpu/kernels/avx2/kernels.h"
-#include "backend/cpu/kernels/avx2/simd.h"
+#include "backend/cpu/kernels/avx2/matmul.h"
 
 namespace moraine::cpu::avx2 {
 namespace {
 
 constexpr int kChunk = 8;  // blocks
-constexpr int kTile = 4;   // activation rows that share an unpacked block
-
-const __m256i kLow4 = {0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f};
-
-MORAINE_INLINE __m256i low_nibbles(__m256i v) { return _mm256_and_si256(v, kLow4); }
-MORAINE_INLINE __m256i high_nibbles(__m256i v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
 
 // What a format provides: Block, a block of the group unpacked; unpack(); correction(): from the sums
 // and scales of eight activation blocks, a term of each that is the same for all rows; dot(): one block times
@@ -199,23 +193,6 @@ struct Q8_0Nibbles {
   }
 };
 
-// The activations of a tile's rows, at some block.
-struct Activations {
-  const int8_t* q;
-  const float* d;
-  const int16_t* sums;
-  int64_t q_stride, d_stride, s_stride;
-};
-
-MORAINE_INLINE Activations activations(const QuantRows& x, int m, int b) {
-  return {x.q + m * x.q_stride + 32 * b,
-          x.d + m * x.d_stride + b,
-          x.sums + m * x.s_stride + 2 * b,
-          x.q_stride,
-          x.d_stride,
-          x.s_stride};
-}
-
 // acc[m] += n <= kChunk blocks times kRows activation rows; block(i) is the i-th, unpacked.
 template <class F, int kRows, class Blocks>
 MORAINE_INLINE void add_chunk(Blocks block, int n, const Activations& x, __m256* acc) {
@@ -253,7 +230,7 @@ void direct(const MatmulArgs& a) {
         return F::unpack(w + i * F::kBytes);
       };
       const int n = n_blocks - b < kChunk ? n_blocks - b : kChunk;
-      add_chunk<F, kRows>(block, n, activations(a.x, 0, b), acc);
+      add_chunk<F, kRows>(block, n, activations<32>(a.x, 0, b), acc);
     }
 #pragma GCC unroll 4
     for (int m = 0; m < kRows; ++m) _mm256_storeu_ps(a.y + m * a.y_stride + 8 * g, acc[m]);
@@ -269,7 +246,7 @@ MORAINE_INLINE void panel_tile(const MatmulArgs& a, const typename F::Block* blo
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) acc[i] = b == 0 ? _mm256_setzero_ps() : _mm256_loadu_ps(y + i * a.y_stride);
   const auto block = [blocks](int i) __attribute__((always_inline)) -> const auto& { return blocks[i]; };
-  add_chunk<F, kRows>(block, n, activations(a.x, m, b), acc);
+  add_chunk<F, kRows>(block, n, activations<32>(a.x, m, b), acc);
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) _mm256_storeu_ps(y + i * a.y_stride, acc[i]);
 }

@@ -6,16 +6,12 @@
 // unpacked into 2 KB of stack and used by all of them (`panel`), y carrying the sums from block to block.
 // Both do the float operations of kernels/scalar/matmul.cpp, in its order.
 #include "backend/cpu/kernels/avx2/kernels.h"
-#include "backend/cpu/kernels/avx2/simd.h"
+#include "backend/cpu/kernels/avx2/matmul.h"
 
 namespace moraine::cpu::avx2 {
 namespace {
 
 constexpr int kParts = 8;
-constexpr int kTile = 4;  // activation rows that share an unpacked part
-
-MORAINE_INLINE __m256i low_nibbles(__m256i v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
-MORAINE_INLINE __m256i high_nibbles(__m256i v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
 
 // Shifts bits up (left > 0) or down and keeps those of `mask` in each byte.
 template <int kLeft>
@@ -194,23 +190,6 @@ struct Q6_K {
   }
 };
 
-// The activations of a tile's rows, at some block.
-struct Activations {
-  const int8_t* q;
-  const float* d;
-  const int16_t* sums;
-  int64_t q_stride, d_stride, s_stride;
-};
-
-MORAINE_INLINE Activations activations(const QuantRows& x, int m, int b) {
-  return {x.q + m * x.q_stride + 256 * b,
-          x.d + m * x.d_stride + b,
-          x.sums + m * x.s_stride + 16 * b,
-          x.q_stride,
-          x.d_stride,
-          x.s_stride};
-}
-
 // f.operator()<j>() for the parts j of a block: what unpacks a part needs j as a constant.
 template <class Fn>
 MORAINE_INLINE void for_each_part(Fn f) {
@@ -244,7 +223,7 @@ void direct(const MatmulArgs& a) {
     for (int b = 0; b < a.k / 256; ++b, w += F::kBytes) {
       typename F::Scales scales;
       scales.read(w);
-      const Activations x = activations(a.x, 0, b);
+      const Activations x = activations<256>(a.x, 0, b);
       __m256i dot[kRows];
 #pragma GCC unroll 4
       for (int m = 0; m < kRows; ++m) dot[m] = _mm256_setzero_si256();
@@ -266,7 +245,7 @@ template <class F, int kRows>
 MORAINE_INLINE void panel_tile(const MatmulArgs& a, const __m256i (&u)[kParts][8],
                                const typename F::Scales& scales, int b, int g, int m) {
   float* y = a.y + m * a.y_stride + 8 * g;
-  const Activations x = activations(a.x, m, b);
+  const Activations x = activations<256>(a.x, m, b);
   __m256i dot[kRows];
   __m256 acc[kRows];
 #pragma GCC unroll 4
