@@ -1,5 +1,10 @@
 #include "base/thread_pool.h"
 
+#include <moraine/error.h>
+
+#include <string>
+#include <system_error>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -20,10 +25,20 @@ constexpr int kSpins = 2000;
 }  // namespace
 
 ThreadPool::ThreadPool(int n_threads) : active_(n_threads) {
-  for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  try {
+    for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  } catch (const std::system_error& e) {
+    const size_t n = workers_.size() + 1;
+    stop();
+    throw Error(ErrorCode::kUnavailable, "The system refused more than " + std::to_string(n) + " of " +
+                                             std::to_string(n_threads) + " threads (" + e.code().message() +
+                                             "). Ask for fewer: -t.");
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stop_ = true;
   epoch_.fetch_add(1);
   epoch_.notify_all();
@@ -35,9 +50,10 @@ void ThreadPool::claim_tasks(uint32_t epoch, int thread) noexcept {
     uint64_t t = ticket_.load(std::memory_order_acquire);
     const TaskFn fn = fn_.load(std::memory_order_relaxed);
     void* ctx = ctx_.load(std::memory_order_relaxed);
-    const int n = n_tasks_.load(std::memory_order_relaxed);
+    const int n = n_tasks_.load(std::memory_order_acquire);
     if (static_cast<uint32_t>(t >> 32) != epoch || static_cast<int>(t & 0xffffffff) >= n) return;
-    // If the exchange succeeds the loop of this epoch is still running, so fn, ctx and n were its own.
+    // If the exchange succeeds the loop of this epoch is still running, so fn, ctx and n were its own: a
+    // later loop's n would have been read after its closing of the ticket, and the exchange would fail.
     if (!ticket_.compare_exchange_weak(t, t + 1, std::memory_order_acq_rel)) continue;
     fn(ctx, static_cast<int>(t & 0xffffffff), thread);
     done_.fetch_add(1, std::memory_order_release);
@@ -55,7 +71,7 @@ void ThreadPool::run_erased(int n_tasks, TaskFn fn, void* ctx) noexcept {
   ticket_.store(static_cast<uint64_t>(epoch) << 32 | 0xffffffff, std::memory_order_release);
   fn_.store(fn, std::memory_order_relaxed);
   ctx_.store(ctx, std::memory_order_relaxed);
-  n_tasks_.store(n_tasks, std::memory_order_relaxed);
+  n_tasks_.store(n_tasks, std::memory_order_release);
   done_.store(0, std::memory_order_relaxed);
   ticket_.store(static_cast<uint64_t>(epoch) << 32, std::memory_order_release);
   epoch_.store(epoch, std::memory_order_seq_cst);

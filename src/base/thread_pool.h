@@ -12,7 +12,7 @@ namespace moraine {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int n_threads);  // counting the caller; at least 1
+  explicit ThreadPool(int n_threads);  // counting the caller; at least 1. Throws Error{kUnavailable}
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -28,7 +28,10 @@ class ThreadPool {
   template <class Fn>
   void run(int n_tasks, Fn&& fn) noexcept {
     run_erased(
-        n_tasks, [](void* ctx, int task, int thread) { (*static_cast<std::remove_reference_t<Fn>*>(ctx))(task, thread); },
+        n_tasks,
+        [](void* ctx, int task, int thread) {
+          (*static_cast<std::remove_reference_t<Fn>*>(ctx))(task, thread);
+        },
         const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
@@ -36,6 +39,7 @@ class ThreadPool {
   using TaskFn = void (*)(void* ctx, int task, int thread);
   void run_erased(int n_tasks, TaskFn fn, void* ctx) noexcept;
   void work(int thread) noexcept;
+  void stop();
   void claim_tasks(uint32_t epoch, int thread) noexcept;
 
   // epoch in the high half, next task in the low: a late worker cannot claim from a later loop.

@@ -1,6 +1,8 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <moraine/error.h>
+#include <sys/resource.h>
 
 #include <numeric>
 
@@ -46,6 +48,27 @@ TEST(ThreadPool, OnlyActiveThreadsWork) {
       ASSERT_EQ(n, 20);
     }
   }
+}
+
+// In a process of its own, with room for a few stacks only.
+TEST(ThreadPoolDeathTest, TooManyThreadsAreAnError) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need the address space";
+#endif
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto try_many = [] {
+    rlimit limit = {256u << 20, 256u << 20};
+    setrlimit(RLIMIT_AS, &limit);
+    try {
+      ThreadPool pool(4000);
+    } catch (const Error& e) {
+      std::fprintf(stderr, "%s: %s", to_string(e.code()), e.what());
+      std::_Exit(3);
+    }
+    std::_Exit(0);
+  };
+  EXPECT_EXIT(try_many(), ::testing::ExitedWithCode(3),
+              "unavailable: The system refused more than [0-9]+ of 4000 threads");
 }
 
 TEST(ThreadPool, WakesAfterSleeping) {
