@@ -20,8 +20,9 @@ uint64_t mix(uint64_t z) {
 
 // The part of the key that does not depend on the token, mixed once for all candidates.
 uint64_t key(uint64_t seed, uint32_t choice, int64_t position, Purpose purpose) {
-  return mix(mix(seed) ^ mix(static_cast<uint64_t>(position) * 2 + 1) ^
-             mix((static_cast<uint64_t>(choice) << 32 | static_cast<uint32_t>(purpose)) + 0x5851f42d4c957f2dull));
+  return mix(
+      mix(seed) ^ mix(static_cast<uint64_t>(position) * 2 + 1) ^
+      mix((static_cast<uint64_t>(choice) << 32 | static_cast<uint32_t>(purpose)) + 0x5851f42d4c957f2dull));
 }
 
 double uniform_from(uint64_t key, TokenId token) {
@@ -41,7 +42,9 @@ double uniform(uint64_t seed, uint32_t choice, int64_t position, Purpose purpose
 }
 
 Sampler::Sampler(SamplingParams params, uint32_t choice, std::span<const TokenId> end_of_generation)
-    : params_(std::move(params)), choice_(choice), end_of_generation_(end_of_generation.begin(), end_of_generation.end()) {
+    : params_(std::move(params)),
+      choice_(choice),
+      end_of_generation_(end_of_generation.begin(), end_of_generation.end()) {
   if (!usable(params_.temperature)) params_.temperature = SamplingParams{}.temperature;
   if (!usable(params_.repeat_penalty) || params_.repeat_penalty <= 0) params_.repeat_penalty = 1.0f;
   if (!usable(params_.presence_penalty)) params_.presence_penalty = 0.0f;
@@ -63,7 +66,8 @@ void Sampler::accept(TokenId token) {
 size_t Sampler::at_least() const { return static_cast<size_t>(std::max(1, params_.min_keep)); }
 
 void Sampler::apply_penalties() {
-  if (params_.repeat_penalty == 1.0f && params_.presence_penalty == 0.0f && params_.frequency_penalty == 0.0f) return;
+  if (params_.repeat_penalty == 1.0f && params_.presence_penalty == 0.0f && params_.frequency_penalty == 0.0f)
+    return;
   std::vector<TokenId> seen(history_);
   std::sort(seen.begin(), seen.end());
   for (size_t i = 0; i < seen.size();) {
@@ -80,18 +84,21 @@ void Sampler::apply_penalties() {
 
 void Sampler::collect(std::span<const float> logits) {
   logits_.assign(logits.begin(), logits.end());
-  for (float& l : logits_)
-    if (std::isnan(l)) l = kBanned;  // a broken model must not break the order
   for (const auto& [id, bias] : params_.logit_bias)
     if (id >= 0 && static_cast<size_t>(id) < logits_.size() && usable(bias)) logits_[id] += bias;
   if (params_.ignore_eos)
     for (TokenId id : end_of_generation_)
       if (id >= 0 && static_cast<size_t>(id) < logits_.size()) logits_[id] = kBanned;
   apply_penalties();
+  // Neither a broken model nor infinite parameters (inf - inf) may break the order.
+  for (float& l : logits_)
+    if (std::isnan(l)) l = kBanned;
 }
 
 void Sampler::keep_top_k() {
-  const auto order = [](const Candidate& a, const Candidate& b) { return before(a.logit, a.id, b.logit, b.id); };
+  const auto order = [](const Candidate& a, const Candidate& b) {
+    return before(a.logit, a.id, b.logit, b.id);
+  };
   candidates_.clear();
   sorted_ = false;
   const size_t k = params_.top_k <= 0 ? logits_.size() : std::max<size_t>(params_.top_k, at_least());
@@ -138,7 +145,8 @@ void Sampler::keep_typical() {
   });
   double reached = 0;
   size_t n = 0;
-  while (n < candidates_.size() && (n < at_least() || reached <= params_.typical_p)) reached += std::exp(candidates_[n++].logit - log_z);
+  while (n < candidates_.size() && (n < at_least() || reached <= params_.typical_p))
+    reached += std::exp(candidates_[n++].logit - log_z);
   candidates_.resize(n);
   sorted_ = false;
 }
@@ -151,7 +159,8 @@ void Sampler::keep_top_p() {
   for (const Candidate& c : candidates_) sum += std::exp(c.logit - top);
   double reached = 0;
   size_t n = 0;
-  while (n < candidates_.size() && (n < at_least() || reached < params_.top_p * sum)) reached += std::exp(candidates_[n++].logit - top);
+  while (n < candidates_.size() && (n < at_least() || reached < params_.top_p * sum))
+    reached += std::exp(candidates_[n++].logit - top);
   candidates_.resize(n);
 }
 
@@ -163,7 +172,8 @@ void Sampler::keep_min_p() {
   const auto few = [&] { return candidates_.size() <= at_least(); };
   if (few()) return;
   const auto unlikely = [&](const Candidate& c) { return c.logit < floor; };
-  if (static_cast<size_t>(std::count_if(candidates_.begin(), candidates_.end(), std::not_fn(unlikely))) >= at_least()) {
+  if (static_cast<size_t>(std::count_if(candidates_.begin(), candidates_.end(), std::not_fn(unlikely))) >=
+      at_least()) {
     std::erase_if(candidates_, unlikely);
   } else {
     sort_candidates();

@@ -126,7 +126,7 @@ TEST(Sampler, Penalties) {
   f.accept(0);
   EXPECT_EQ(f.sample(l, 0), 0);  // 2.4
   f.accept(0);
-  EXPECT_EQ(f.sample(l, 0), 1);  // 1.8
+  EXPECT_EQ(f.sample(l, 0), 1);             // 1.8
   for (int i = 0; i < 3; ++i) f.accept(2);  // the window has moved on
   EXPECT_EQ(f.sample(l, 0), 0);
 }
@@ -139,7 +139,8 @@ TEST(Sampler, BiasBansAndIgnoreEos) {
   e.ignore_eos = true;
   const TokenId eos[] = {1};
   Sampler s(e, 0, eos);
-  for (int i = 0; i < 200; ++i) EXPECT_EQ(s.sample(std::vector<float>{0, 50, -std::numeric_limits<float>::infinity()}, i), 0);
+  for (int i = 0; i < 200; ++i)
+    EXPECT_EQ(s.sample(std::vector<float>{0, 50, -std::numeric_limits<float>::infinity()}, i), 0);
 }
 
 TEST(Sampler, SenselessParametersAreHarmless) {
@@ -154,6 +155,19 @@ TEST(Sampler, SenselessParametersAreHarmless) {
   const TokenId t = s.sample(ramp(5), 0);
   EXPECT_GE(t, 0);
   EXPECT_LT(t, 5);
+}
+
+TEST(Sampler, InfiniteParametersAreHarmless) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  SamplingParams p;
+  p.temperature = 0;
+  p.logit_bias = {{0, kInfinity}, {0, -kInfinity}};
+  EXPECT_EQ(Sampler(p, 0, {}).sample(ramp(5), 0), 4);
+  p.logit_bias.clear();
+  p.repeat_penalty = kInfinity;
+  Sampler s(p, 0, {});
+  s.accept(0);
+  EXPECT_EQ(s.sample(ramp(5), 0), 4);  // 0 * infinity
 }
 
 TEST(LogProbs, TopAreSortedAndNormalised) {
