@@ -10,20 +10,23 @@ namespace moraine::model {
 plan::WeightId Tensors::bind(const std::string& name, plan::WeightRole role, int32_t cols, int32_t rows) {
   const gguf::TensorInfo* t = file_.find_tensor(name);
   if (!t)
-    throw Error(ErrorCode::kCorruptFile,
-                fmt::format("{}: tensor {} is missing. The file is incomplete or of another variant of this architecture; "
-                            "download or convert it again.",
-                            file_.name(), name));
-  const bool right = t->shape[0] == static_cast<uint64_t>(cols) && t->shape[1] == static_cast<uint64_t>(rows) &&
-                     t->shape[2] == 1 && t->shape[3] == 1;
+    throw Error(
+        ErrorCode::kCorruptFile,
+        fmt::format(
+            "{}: tensor {} is missing. The file is incomplete or of another variant of this architecture; "
+            "download or convert it again.",
+            file_.name(), name));
+  const bool right = t->shape[0] == static_cast<uint64_t>(cols) &&
+                     t->shape[1] == static_cast<uint64_t>(rows) && t->shape[2] == 1 && t->shape[3] == 1;
   if (!right)
-    throw Error(ErrorCode::kCorruptFile,
-                fmt::format("{}: tensor {} has shape {}, but the file's metadata asks for [{}, {}]. Download or convert it again.",
-                            file_.name(), name, gguf::shape_string(*t), cols, rows));
+    throw Error(ErrorCode::kCorruptFile, fmt::format("{}: tensor {} has shape {}, but the file's metadata "
+                                                     "asks for [{}, {}]. Download or convert it again.",
+                                                     file_.name(), name, gguf::shape_string(*t), cols, rows));
   const bool plain = t->dtype == DType::kF32 || t->dtype == DType::kF16 || t->dtype == DType::kBF16;
   if (role == plan::WeightRole::kVector && !plain)
-    throw Error(ErrorCode::kUnsupported, fmt::format("{}: tensor {} is stored as {}, but must be f32, f16 or bf16.",
-                                                     file_.name(), name, info(t->dtype).name));
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: tensor {} is stored as {}, but must be f32, f16 or bf16.", file_.name(),
+                            name, info(t->dtype).name));
   model_.weights_.push_back({name, t->dtype, role, cols, rows});
   return static_cast<plan::WeightId>(model_.weights_.size()) - 1;
 }
@@ -32,11 +35,16 @@ plan::WeightId Tensors::matrix(const std::string& name, int32_t cols, int32_t ro
   return bind(name, plan::WeightRole::kMatrix, cols, rows);
 }
 
-plan::WeightId Tensors::vector(const std::string& name, int32_t n) { return bind(name, plan::WeightRole::kVector, n, 1); }
+plan::WeightId Tensors::vector(const std::string& name, int32_t n) {
+  return bind(name, plan::WeightRole::kVector, n, 1);
+}
 
-Hparams::Hparams(const gguf::File& file) : file_(file), arch_(file.metadata().get_string("general.architecture")) {}
+Hparams::Hparams(const gguf::File& file)
+    : file_(file), arch_(file.metadata().get_string("general.architecture")) {}
 
-bool Hparams::has(std::string_view key) const { return file_.metadata().contains(fmt::format("{}.{}", arch_, key)); }
+bool Hparams::has(std::string_view key) const {
+  return file_.metadata().contains(fmt::format("{}.{}", arch_, key));
+}
 
 int32_t Hparams::integer(std::string_view key, int32_t low, int32_t high) const {
   const int32_t v = file_.metadata().get_i32(fmt::format("{}.{}", arch_, key));
@@ -48,9 +56,15 @@ int32_t Hparams::integer_or(std::string_view key, int32_t fallback, int32_t low,
   return has(key) ? integer(key, low, high) : fallback;
 }
 
-float Hparams::real(std::string_view key) const { return file_.metadata().get_f32(fmt::format("{}.{}", arch_, key)); }
+float Hparams::positive(std::string_view key) const {
+  const float v = file_.metadata().get_f32(fmt::format("{}.{}", arch_, key));
+  if (!(v > 0)) fail(key, fmt::format("is {}, but must be above 0", v));
+  return v;
+}
 
-float Hparams::real_or(std::string_view key, float fallback) const { return has(key) ? real(key) : fallback; }
+float Hparams::positive_or(std::string_view key, float fallback) const {
+  return has(key) ? positive(key) : fallback;
+}
 
 std::string Hparams::text_or(std::string_view key, std::string_view fallback) const {
   return std::string(file_.metadata().get_string(fmt::format("{}.{}", arch_, key), fallback));
@@ -59,7 +73,9 @@ std::string Hparams::text_or(std::string_view key, std::string_view fallback) co
 int32_t Hparams::n_vocab() const {
   const gguf::TensorInfo& t = file_.tensor("token_embd.weight");
   if (t.shape[1] == 0 || t.shape[1] > (1u << 24))
-    throw Error(ErrorCode::kCorruptFile, fmt::format("{}: token_embd.weight has {} rows, which is no vocabulary.", file_.name(), t.shape[1]));
+    throw Error(
+        ErrorCode::kCorruptFile,
+        fmt::format("{}: token_embd.weight has {} rows, which is no vocabulary.", file_.name(), t.shape[1]));
   return static_cast<int32_t>(t.shape[1]);
 }
 
@@ -79,8 +95,9 @@ std::unique_ptr<Model> create_model(const gguf::File& file) {
     if (a.name == name) return a.create(file);
     known.push_back(a.name);
   }
-  throw Error(ErrorCode::kUnsupported, fmt::format("{}: the architecture \"{}\" does not run here yet. Those that do: {}.",
-                                                   file.name(), name, fmt::join(known, ", ")));
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("{}: the architecture \"{}\" does not run here yet. Those that do: {}.",
+                          file.name(), name, fmt::join(known, ", ")));
 }
 
 }  // namespace moraine::model

@@ -45,7 +45,9 @@ class Tensors {
   plan::WeightId matrix(const std::string& name, int32_t cols, int32_t rows);
   plan::WeightId vector(const std::string& name, int32_t n);
   bool has(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
-  plan::WeightId vector_if_present(const std::string& name, int32_t n) { return has(name) ? vector(name, n) : plan::kNoWeight; }
+  plan::WeightId vector_if_present(const std::string& name, int32_t n) {
+    return has(name) ? vector(name, n) : plan::kNoWeight;
+  }
 
  private:
   plan::WeightId bind(const std::string& name, plan::WeightRole role, int32_t cols, int32_t rows);
@@ -62,8 +64,10 @@ class Hparams {
   // Throws Error{kCorruptFile} where missing or outside [low, high].
   int32_t integer(std::string_view key, int32_t low, int32_t high) const;
   int32_t integer_or(std::string_view key, int32_t fallback, int32_t low, int32_t high) const;
-  float real(std::string_view key) const;
-  float real_or(std::string_view key, float fallback) const;
+  // Finite and above zero: what these numbers (epsilons, bases, factors) are divided by or raised to. Throws
+  // alike.
+  float positive(std::string_view key) const;
+  float positive_or(std::string_view key, float fallback) const;
   std::string text_or(std::string_view key, std::string_view fallback) const;
   int32_t n_vocab() const;  // rows of token_embd.weight
   [[noreturn]] void fail(std::string_view key, std::string_view cause) const;

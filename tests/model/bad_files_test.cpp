@@ -32,7 +32,8 @@ struct Change {
 
 std::string write_changed(const Change& c) {
   const char* build = std::getenv("MORAINE_BUILD_DIR");
-  const std::filesystem::path source = std::filesystem::path(build ? build : "build") / "test-models/tiny-llama-f32.gguf";
+  const std::filesystem::path source =
+      std::filesystem::path(build ? build : "build") / "test-models/tiny-llama-f32.gguf";
   const gguf::File file = gguf::File::open(source);
   const gguf::TensorReader reader(file);
   gguf::Metadata meta;
@@ -55,7 +56,8 @@ std::string write_changed(const Change& c) {
     data.push_back(reader.read_all(t));
     writer.add_tensor(t.name, t.dtype, shape, data.back());
   }
-  const auto path = std::filesystem::temp_directory_path() / (std::string("moraine-bad-") + c.name + "-" + std::to_string(getpid()) + ".gguf");
+  const auto path = std::filesystem::temp_directory_path() /
+                    (std::string("moraine-bad-") + c.name + "-" + std::to_string(getpid()) + ".gguf");
   writer.write(path);
   return path.string();
 }
@@ -73,35 +75,135 @@ TEST_P(BadFile, IsRefusedWithCauseAndPlace) {
     ADD_FAILURE() << "was loaded";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), c.code) << e.what();
-    for (const char* part : c.message_has) EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << part << " is not in: " << e.what();
+    for (const char* part : c.message_has)
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << part << " is not in: " << e.what();
   }
   std::filesystem::remove(path);
 }
 
 std::optional<Value> u32(uint32_t v) { return Value(v); }
+std::optional<Value> f32(float v) { return Value(v); }
 std::optional<Value> text(const char* v) { return Value(v); }
 constexpr auto kGone = std::nullopt;
 
 INSTANTIATE_TEST_SUITE_P(
     Llama, BadFile,
     ::testing::Values(
-        Change{"arch", {{"general.architecture", text("mamba9")}}, "", "", ErrorCode::kUnsupported, {"mamba9", "gemma3", "llama"}},
-        Change{"no_arch", {{"general.architecture", kGone}}, "", "", ErrorCode::kCorruptFile, {"general.architecture"}},
-        Change{"missing", {}, "blk.2.ffn_up.weight", "", ErrorCode::kCorruptFile, {"blk.2.ffn_up.weight", "missing"}},
+        Change{"arch",
+               {{"general.architecture", text("mamba9")}},
+               "",
+               "",
+               ErrorCode::kUnsupported,
+               {"mamba9", "gemma3", "llama"}},
+        Change{"no_arch",
+               {{"general.architecture", kGone}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"general.architecture"}},
+        Change{"missing",
+               {},
+               "blk.2.ffn_up.weight",
+               "",
+               ErrorCode::kCorruptFile,
+               {"blk.2.ffn_up.weight", "missing"}},
         Change{"missing_embd", {}, "token_embd.weight", "", ErrorCode::kCorruptFile, {"token_embd.weight"}},
-        Change{"shape", {}, "", "blk.1.ffn_up.weight", ErrorCode::kCorruptFile, {"blk.1.ffn_up.weight", "[512, 256]", "[256, 512]"}},
-        Change{"layers", {{"llama.block_count", u32(5)}}, "", "", ErrorCode::kCorruptFile, {"blk.4.attn_norm.weight"}},
-        Change{"zero_layers", {{"llama.block_count", u32(0)}}, "", "", ErrorCode::kCorruptFile, {"llama.block_count", "is 0"}},
-        Change{"huge_layers", {{"llama.block_count", u32(4000000000u)}}, "", "", ErrorCode::kCorruptFile, {"llama.block_count"}},
-        Change{"no_heads", {{"llama.attention.head_count", kGone}}, "", "", ErrorCode::kCorruptFile, {"llama.attention.head_count"}},
-        Change{"kv_heads", {{"llama.attention.head_count_kv", u32(3)}}, "", "", ErrorCode::kCorruptFile, {"head_count_kv", "divide"}},
-        Change{"head_dim", {{"llama.attention.key_length", u32(63)}}, "", "", ErrorCode::kCorruptFile, {"key_length", "multiple of 8"}},
-        Change{"rot", {{"llama.rope.dimension_count", u32(200)}}, "", "", ErrorCode::kCorruptFile, {"rope.dimension_count"}},
-        Change{"scaling", {{"llama.rope.scaling.type", text("warp")}}, "", "", ErrorCode::kCorruptFile, {"warp"}},
-        Change{"type", {{"llama.embedding_length", text("many")}}, "", "", ErrorCode::kCorruptFile, {"llama.embedding_length", "string"}},
-        Change{"no_tokenizer", {{"tokenizer.ggml.model", kGone}}, "", "", ErrorCode::kCorruptFile, {"tokenizer.ggml.model"}},
-        Change{"tokenizer", {{"tokenizer.ggml.model", text("runes")}}, "", "", ErrorCode::kUnsupported, {"runes", "gpt2", "llama"}},
-        Change{"pre", {{"tokenizer.ggml.pre", text("klingon")}}, "", "", ErrorCode::kUnsupported, {"klingon", "smollm"}}),
+        Change{"shape",
+               {},
+               "",
+               "blk.1.ffn_up.weight",
+               ErrorCode::kCorruptFile,
+               {"blk.1.ffn_up.weight", "[512, 256]", "[256, 512]"}},
+        Change{"layers",
+               {{"llama.block_count", u32(5)}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"blk.4.attn_norm.weight"}},
+        Change{"zero_layers",
+               {{"llama.block_count", u32(0)}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"llama.block_count", "is 0"}},
+        Change{"huge_layers",
+               {{"llama.block_count", u32(4000000000u)}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"llama.block_count"}},
+        Change{"no_heads",
+               {{"llama.attention.head_count", kGone}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"llama.attention.head_count"}},
+        Change{"kv_heads",
+               {{"llama.attention.head_count_kv", u32(3)}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"head_count_kv", "divide"}},
+        Change{"head_dim",
+               {{"llama.attention.key_length", u32(63)}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"key_length", "multiple of 8"}},
+        Change{"rot",
+               {{"llama.rope.dimension_count", u32(200)}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"rope.dimension_count"}},
+        Change{"scaling",
+               {{"llama.rope.scaling.type", text("warp")}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"warp"}},
+        Change{"scaling_factor",
+               {{"llama.rope.scaling.type", text("linear")}, {"llama.rope.scaling.factor", f32(0)}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"llama.rope.scaling.factor", "is 0"}},
+        Change{"rope_base",
+               {{"llama.rope.freq_base", f32(-10000)}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"llama.rope.freq_base", "above 0"}},
+        Change{"eps",
+               {{"llama.attention.layer_norm_rms_epsilon", f32(0)}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"layer_norm_rms_epsilon", "above 0"}},
+        Change{"type",
+               {{"llama.embedding_length", text("many")}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"llama.embedding_length", "string"}},
+        Change{"no_tokenizer",
+               {{"tokenizer.ggml.model", kGone}},
+               "",
+               "",
+               ErrorCode::kCorruptFile,
+               {"tokenizer.ggml.model"}},
+        Change{"tokenizer",
+               {{"tokenizer.ggml.model", text("runes")}},
+               "",
+               "",
+               ErrorCode::kUnsupported,
+               {"runes", "gpt2", "llama"}},
+        Change{"pre",
+               {{"tokenizer.ggml.pre", text("klingon")}},
+               "",
+               "",
+               ErrorCode::kUnsupported,
+               {"klingon", "smollm"}}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(BadFile, NotThereAndNoModel) {

@@ -30,17 +30,17 @@ struct Config {
     if (h.integer_or("attention.value_length", head_dim, 1, 1024) != head_dim)
       h.fail("attention.value_length", "differs from the key length, which this architecture does not allow");
     window = h.integer("attention.sliding_window", 1, 1 << 24);
-    rms_eps = h.real("attention.layer_norm_rms_epsilon");
+    rms_eps = h.positive("attention.layer_norm_rms_epsilon");
     n_vocab = h.n_vocab();
     // query_pre_attn_scalar: head_dim in every published size but 27B, where it is n_embd / n_heads.
     query_scale = 1.0f / std::sqrt(static_cast<float>(n_layers == 62 ? n_embd / n_heads : head_dim));
     rope_global.kind = rope_local.kind = plan::RopeKind::kNeox;
     rope_global.n_rot = rope_local.n_rot = head_dim;
-    rope_global.freq_base = h.real_or("rope.freq_base", 1e6f);
-    rope_local.freq_base = h.real_or("rope.local.freq_base", 10000.0f);
+    rope_global.freq_base = h.positive_or("rope.freq_base", 1e6f);
+    rope_local.freq_base = h.positive_or("rope.local.freq_base", 10000.0f);
     const std::string scaling = h.text_or("rope.scaling.type", "none");  // 4B and larger: linear, 8
     if (scaling == "linear")
-      rope_global.freq_scale = 1.0f / h.real("rope.scaling.factor");
+      rope_global.freq_scale = 1.0f / h.positive("rope.scaling.factor");
     else if (scaling != "none")
       h.fail("rope.scaling.type", "is \"" + scaling + "\"; none and linear run here so far");
   }
@@ -77,7 +77,8 @@ class Gemma3 final : public Model {
       layers_.push_back(l);
     }
     output_norm_ = t.vector("output_norm.weight", c_.n_embd);
-    output_ = t.has("output.weight") ? t.matrix("output.weight", c_.n_embd, c_.n_vocab) : token_embd_;  // tied
+    output_ =
+        t.has("output.weight") ? t.matrix("output.weight", c_.n_embd, c_.n_vocab) : token_embd_;  // tied
   }
 
   plan::Plan forward() const override {
@@ -91,7 +92,7 @@ class Gemma3 final : public Model {
       b.add(x, b.rms_norm(f, l.post_ffn_norm, c_.rms_eps));
     }
     plan::ValueId y = b.rms_norm(b.gather_outputs(x), output_norm_, c_.rms_eps);
-    return b.finish(b.matmul(y, output_));                                             // [outputs, n_vocab]
+    return b.finish(b.matmul(y, output_));  // [outputs, n_vocab]
   }
 
  private:
@@ -103,8 +104,10 @@ class Gemma3 final : public Model {
   plan::ValueId attention(plan::Builder& b, int32_t i, plan::ValueId h) const {
     const Layer& l = layers_[i];
     const plan::RopeParams& rope = c_.sliding(i) ? c_.rope_local : c_.rope_global;
-    plan::ValueId q = b.rms_norm(b.matmul(h, l.q), l.q_norm, c_.rms_eps, c_.head_dim);  // [rows, n_heads * head_dim]
-    plan::ValueId k = b.rms_norm(b.matmul(h, l.k), l.k_norm, c_.rms_eps, c_.head_dim);  // [rows, n_kv_heads * head_dim]
+    plan::ValueId q =
+        b.rms_norm(b.matmul(h, l.q), l.q_norm, c_.rms_eps, c_.head_dim);  // [rows, n_heads * head_dim]
+    plan::ValueId k =
+        b.rms_norm(b.matmul(h, l.k), l.k_norm, c_.rms_eps, c_.head_dim);  // [rows, n_kv_heads * head_dim]
     plan::ValueId v = b.matmul(h, l.v);
     b.rope(q, c_.n_heads, c_.head_dim, rope);
     b.rope(k, c_.n_kv_heads, c_.head_dim, rope);

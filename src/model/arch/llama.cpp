@@ -23,20 +23,22 @@ struct Config {
     n_heads = h.integer("attention.head_count", 1, 1024);
     n_kv_heads = h.integer_or("attention.head_count_kv", n_heads, 1, n_heads);
     if (n_heads % n_kv_heads != 0) h.fail("attention.head_count_kv", "does not divide the number of heads");
-    if (!h.has("attention.key_length") && n_embd % n_heads != 0) h.fail("attention.head_count", "does not divide embedding_length");
+    if (!h.has("attention.key_length") && n_embd % n_heads != 0)
+      h.fail("attention.head_count", "does not divide embedding_length");
     head_dim = h.integer_or("attention.key_length", n_embd / n_heads, 8, 1024);
-    if (head_dim % 8 != 0) h.fail("attention.key_length", "is not a multiple of 8");
+    if (head_dim % 8 != 0 || head_dim > 1024)
+      h.fail("attention.key_length", "is not a multiple of 8 up to 1024");
     if (h.integer_or("attention.value_length", head_dim, 1, 1024) != head_dim)
       h.fail("attention.value_length", "differs from the key length, which this architecture does not allow");
-    rms_eps = h.real("attention.layer_norm_rms_epsilon");
+    rms_eps = h.positive("attention.layer_norm_rms_epsilon");
     n_vocab = h.n_vocab();
     rope.kind = plan::RopeKind::kAdjacent;
     rope.n_rot = h.integer_or("rope.dimension_count", head_dim, 2, head_dim);
     if (rope.n_rot % 2 != 0) h.fail("rope.dimension_count", "is odd");
-    rope.freq_base = h.real_or("rope.freq_base", 10000.0f);
+    rope.freq_base = h.positive_or("rope.freq_base", 10000.0f);
     const std::string scaling = h.text_or("rope.scaling.type", "none");
     if (scaling == "linear")
-      rope.freq_scale = 1.0f / h.real("rope.scaling.factor");
+      rope.freq_scale = 1.0f / h.positive("rope.scaling.factor");
     else if (scaling != "none")
       h.fail("rope.scaling.type", "is \"" + scaling + "\"; none and linear run here so far");
   }
@@ -72,18 +74,19 @@ class Llama final : public Model {
       layers_.push_back(l);
     }
     output_norm_ = t.vector("output_norm.weight", c_.n_embd);
-    output_ = t.has("output.weight") ? t.matrix("output.weight", c_.n_embd, c_.n_vocab) : token_embd_;  // tied
+    output_ =
+        t.has("output.weight") ? t.matrix("output.weight", c_.n_embd, c_.n_vocab) : token_embd_;  // tied
   }
 
   plan::Plan forward() const override {
     plan::Builder b(weights_);
-    plan::ValueId x = b.embed(token_embd_);                          // [rows, n_embd]
+    plan::ValueId x = b.embed(token_embd_);  // [rows, n_embd]
     for (int32_t i = 0; i < c_.n_layers; ++i) {
       b.add(x, attention(b, i, b.rms_norm(x, layers_[i].attn_norm, c_.rms_eps)));
       b.add(x, feed_forward(b, i, b.rms_norm(x, layers_[i].ffn_norm, c_.rms_eps)));
     }
     plan::ValueId y = b.rms_norm(b.gather_outputs(x), output_norm_, c_.rms_eps);
-    return b.finish(b.matmul(y, output_));                           // [outputs, n_vocab]
+    return b.finish(b.matmul(y, output_));  // [outputs, n_vocab]
   }
 
  private:
@@ -93,8 +96,8 @@ class Llama final : public Model {
 
   plan::ValueId attention(plan::Builder& b, int32_t i, plan::ValueId h) const {
     const Layer& l = layers_[i];
-    plan::ValueId q = b.matmul(h, l.q, l.q_bias);                    // [rows, n_heads * head_dim]
-    plan::ValueId k = b.matmul(h, l.k, l.k_bias);                    // [rows, n_kv_heads * head_dim]
+    plan::ValueId q = b.matmul(h, l.q, l.q_bias);  // [rows, n_heads * head_dim]
+    plan::ValueId k = b.matmul(h, l.k, l.k_bias);  // [rows, n_kv_heads * head_dim]
     plan::ValueId v = b.matmul(h, l.v, l.v_bias);
     b.rope(q, c_.n_heads, c_.head_dim, c_.rope);
     b.rope(k, c_.n_kv_heads, c_.head_dim, c_.rope);
