@@ -14,9 +14,9 @@
 #include "backend/cpu/backend.h"
 #include "base/system_memory.h"
 #include "cache/kv_pages.h"
-#include "engine/sequence.h"
 #include "engine/memory.h"
 #include "engine/model_info.h"
+#include "engine/sequence.h"
 #include "gguf/reader.h"
 #include "model/loader.h"
 #include "model/model.h"
@@ -31,6 +31,7 @@ namespace {
 constexpr double kSliceSeconds = 0.5;
 constexpr double kSliceSecondsBesideDecode = 0.2;
 constexpr int32_t kMinSlice = 16;
+constexpr int32_t kMaxContext = 1 << 26;  // tokens
 
 // A model bound to a backend whose memory is mapped but not yet touched: what loading begins with and
 // estimating ends with, so that there is one way to know what a model takes.
@@ -45,24 +46,47 @@ struct Prepared {
   explicit Prepared(const EngineOptions& o)
       : file(gguf::File::open(o.model_path)),
         model(model::create_model(file)),
-        backend(std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.n_threads, o.isa, o.n_threads_batch})),
+        backend(std::make_unique<cpu::CpuBackend>(
+            cpu::CpuBackend::Options{o.n_threads, o.isa, o.n_threads_batch})),
         plan(model->forward()) {
     backend->declare_weights(model::weights_as_loaded(*model));
     backend->set_kv(model->kv_shape(), o.kv_type_k, o.kv_type_v);
     const uint64_t free = available_memory();
     const uint64_t limit = o.memory_limit_bytes ? std::min(o.memory_limit_bytes, free) : free;
-    for (int32_t n_ctx = o.n_ctx > 0 ? o.n_ctx : model->n_ctx_train();;) {
-      executable = backend->prepare(plan, step_limits(o, n_ctx));
-      memory = estimate_memory(o, *model, backend->weight_bytes(), backend->page_bytes(), executable->scratch_bytes(),
-                               other_bytes(o), limit);
-      if (memory.n_ctx >= n_ctx) break;
-      n_ctx = memory.n_ctx;  // less work space for less context: once is enough, twice is harmless
+    const int32_t fits = largest_context(o, limit);
+    prepare(o, o.n_ctx > 0 ? o.n_ctx : std::min(model->n_ctx_train(), std::max(fits, plan::kPageTokens)),
+            limit);
+    memory.n_ctx_fits = fits;
+  }
+
+  void prepare(const EngineOptions& o, int32_t n_ctx, uint64_t limit) {
+    executable.reset();
+    executable = backend->prepare(plan, step_limits(o, n_ctx));
+    memory = estimate_memory(n_ctx, backend->weight_bytes(), backend->page_bytes(),
+                             executable->scratch_bytes(), other_bytes(o), limit);
+  }
+
+  // The largest multiple of a page that fits. Work space grows with the context: each try is prepared.
+  int32_t largest_context(const EngineOptions& o, uint64_t limit) {
+    const uint64_t fixed = backend->weight_bytes() + other_bytes(o);
+    const uint64_t pages =
+        limit > fixed ? (limit - fixed) / backend->page_bytes() : 0;  // were there no work space
+    int32_t low = 0, high = static_cast<int32_t>(std::min<uint64_t>(pages, kMaxContext / plan::kPageTokens));
+    while (low < high) {
+      const int32_t middle = (low + high + 1) / 2;
+      prepare(o, middle * plan::kPageTokens, limit);
+      if (memory.fits())
+        low = middle;
+      else
+        high = middle - 1;
     }
+    return low * plan::kPageTokens;
   }
 
   // The logits of a step, the tokenizer's tables, the program itself.
   uint64_t other_bytes(const EngineOptions& o) const {
-    return (24ull << 20) + 250ull * model->n_vocab() + 4ull * plan::row_stride(model->n_vocab()) * o.n_parallel;
+    return (24ull << 20) + 250ull * model->n_vocab() +
+           4ull * plan::row_stride(model->n_vocab()) * o.n_parallel;
   }
 };
 
@@ -70,15 +94,35 @@ void check_options(const EngineOptions& o) {
   const auto require = [](bool ok, const char* what) {
     if (!ok) throw Error(ErrorCode::kInvalidArgument, what);
   };
-  require(o.n_ctx >= 0 && o.n_ctx <= (1 << 26), "The context must be from 0 (automatic) to 67108864 tokens.");
-  require(o.n_threads >= 0 && o.n_threads <= 1024, "The number of threads must be from 0 (automatic) to 1024.");
-  require(o.n_threads_batch >= 0 && o.n_threads_batch <= 1024, "The number of threads for prompts must be from 0 (automatic) to 1024.");
+  require(o.n_ctx >= 0 && o.n_ctx <= kMaxContext,
+          "The context must be from 0 (automatic) to 67108864 tokens.");
+  require(o.n_threads >= 0 && o.n_threads <= 1024,
+          "The number of threads must be from 0 (automatic) to 1024.");
+  require(o.n_threads_batch >= 0 && o.n_threads_batch <= 1024,
+          "The number of threads for prompts must be from 0 (automatic) to 1024.");
   require(o.n_ubatch >= 1 && o.n_ubatch <= 65536, "The micro-batch must be from 1 to 65536 rows.");
   require(o.n_batch >= 1, "The batch must be at least 1 row.");
-  require(o.n_parallel >= 1 && o.n_parallel <= 1024, "The number of parallel sequences must be from 1 to 1024.");
+  require(o.n_parallel >= 1 && o.n_parallel <= 1024,
+          "The number of parallel sequences must be from 1 to 1024.");
 }
 
-// The rows of one step, in room allocated once.
+// What f threw, as the error one generation ends with: nothing may end the engine's thread.
+template <class F>
+std::optional<Error> trouble_of(F&& f) {
+  try {
+    f();
+    return std::nullopt;
+  } catch (const Error& e) {
+    return e;
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorCode::kOutOfMemory,
+                 "The system has no memory left for this generation; free some and send it again.");
+  } catch (const std::exception& e) {
+    return Error(ErrorCode::kInternal, fmt::format("The generation failed: {}.", e.what()));
+  }
+}
+
+// The rows of one step, in room that is kept from step to step.
 struct Batch {
   struct Part {
     Sequence* sequence;
@@ -122,7 +166,8 @@ class EngineImpl final : public Engine {
   const MemoryEstimate& memory() const override { return prepared_.memory; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return tokenizer_; }
   EngineStats stats() const override;
-  std::shared_ptr<Generation> generate(GenerationRequest request, std::shared_ptr<GenerationSink> sink) override;
+  std::shared_ptr<Generation> generate(GenerationRequest request,
+                                       std::shared_ptr<GenerationSink> sink) override;
 
  private:
   void run();
@@ -147,7 +192,7 @@ class EngineImpl final : public Engine {
   double seconds_per_row_ = 0;  // of prefill, a moving average
   size_t first_prefill_ = 0;    // whose turn it is among those that prefill
 
-  mutable std::mutex mutex_;    // guards waiting_, running_'s size, stats_, closing_
+  mutable std::mutex mutex_;  // guards waiting_, running_'s size, stats_, closing_
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Sequence>> waiting_;
   std::vector<std::shared_ptr<Sequence>> running_;
@@ -167,8 +212,9 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
   require_fit(m, info_.file_name);
   const int32_t n_vocab = prepared_.model->n_vocab();
   if (static_cast<int64_t>(tokenizer_->size()) > n_vocab)
-    throw Error(ErrorCode::kCorruptFile, fmt::format("{}: the tokenizer has {} tokens, but the model only {} rows of embeddings.",
-                                                     info_.file_name, tokenizer_->size(), n_vocab));
+    throw Error(ErrorCode::kCorruptFile,
+                fmt::format("{}: the tokenizer has {} tokens, but the model only {} rows of embeddings.",
+                            info_.file_name, tokenizer_->size(), n_vocab));
   info_.n_ctx = m.n_ctx;
   info_.n_parallel = options_.n_parallel;
   info_.device = prepared_.backend->describe();
@@ -176,8 +222,11 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
   // Further sequences share what memory is left; each is admitted only when all it may need is there.
   const uint64_t fixed = m.total() - m.kv;
   const int64_t pages = static_cast<int64_t>((m.available - fixed) / prepared_.backend->page_bytes());
-  pool_.set_max_pages(static_cast<int32_t>(std::min<int64_t>(pages, int64_t{options_.n_parallel} * cache::pages_for(m.n_ctx))));
+  pool_.set_max_pages(static_cast<int32_t>(
+      std::min<int64_t>(pages, int64_t{options_.n_parallel} * cache::pages_for(m.n_ctx))));
   model::load_weights(prepared_.file, *prepared_.model, *prepared_.backend, progress);
+  // Once more: the plan's constants may come from weights.
+  prepared_.executable = prepared_.backend->prepare(prepared_.plan, step_limits(options_, m.n_ctx));
   logits_stride_ = plan::row_stride(n_vocab);
   logits_.reset(new float[logits_stride_ * options_.n_parallel]);
   thread_ = std::thread([this] { run(); });
@@ -192,19 +241,21 @@ EngineImpl::~EngineImpl() {
   thread_.join();
 }
 
-std::shared_ptr<Generation> EngineImpl::generate(GenerationRequest request, std::shared_ptr<GenerationSink> sink) {
+std::shared_ptr<Generation> EngineImpl::generate(GenerationRequest request,
+                                                 std::shared_ptr<GenerationSink> sink) {
   const auto n = static_cast<int64_t>(request.prompt.size());
   const int32_t n_ctx = info_.n_ctx;
   if (n == 0) throw Error(ErrorCode::kInvalidArgument, "The prompt is empty: give at least one token.");
   for (TokenId t : request.prompt)
     if (!tokenizer_->contains(t))
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("Token {} is not in the vocabulary: ids go from 0 to {}.", t, tokenizer_->size() - 1));
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          fmt::format("Token {} is not in the vocabulary: ids go from 0 to {}.", t, tokenizer_->size() - 1));
   if (n > n_ctx || (n == n_ctx && request.max_tokens != 0))
-    throw Error(ErrorCode::kContextOverflow,
-                fmt::format("This model's maximum context length is {} tokens. However, your messages resulted in {} tokens; the "
-                            "request exceeds the available context size.",
-                            n_ctx, n));
+    throw Error(ErrorCode::kContextOverflow, fmt::format("This model's maximum context length is {} tokens. "
+                                                         "However, your messages resulted in {} tokens; the "
+                                                         "request exceeds the available context size.",
+                                                         n_ctx, n));
   auto sequence = std::make_shared<Sequence>(std::move(request), std::move(sink), *tokenizer_, n_ctx);
   {
     std::lock_guard lock(mutex_);
@@ -260,7 +311,7 @@ std::shared_ptr<Sequence> EngineImpl::remove(Sequence* s) {
   s->release_pages();
   std::lock_guard lock(mutex_);
   const GenerationStats& g = s->stats();
-  stats_.prompt_tokens_total += g.n_prompt;
+  stats_.prompt_tokens_total += std::min(s->computed(), g.n_prompt);  // of one that was cancelled, part
   stats_.generated_tokens_total += g.n_generated;
   stats_.prompt_seconds_total += g.prompt_ms / 1000;
   stats_.generated_seconds_total += g.generated_ms / 1000;
@@ -309,14 +360,13 @@ void EngineImpl::schedule() {
   int32_t room = max_rows_;
   std::vector<std::pair<Sequence*, Error>> failed;
   auto add = [&](Sequence& s, int32_t n) {
-    try {
-      s.prepare_rows(n);
-    } catch (const Error& e) {
-      failed.emplace_back(&s, e);
-      return;
+    if (const auto trouble = trouble_of([&] { s.prepare_rows(n); })) {
+      failed.emplace_back(&s, *trouble);
+      return 0;
     }
     batch_.add(s, n);
     room -= n;
+    return n;
   };
   for (auto& s : running_) {
     if (s->prefilling() && s->pending() > 1)
@@ -331,8 +381,7 @@ void EngineImpl::schedule() {
     Sequence& s = *prefilling[(first_prefill_ + i) % prefilling.size()];
     const auto others = static_cast<int32_t>(prefilling.size() - i);
     const int32_t n = std::min({s.pending(), room, std::max(1, room / others)});
-    add(s, n);
-    batch_.prefill_rows += n;
+    batch_.prefill_rows += add(s, n);
   }
   ++first_prefill_;
   for (const auto& [s, error] : failed) fail(s, error);
@@ -357,13 +406,22 @@ void EngineImpl::collect(plan::Status status) {
   }
   for (const Batch::Part& part : batch_.parts) {
     if (status == plan::Status::kOutOfMemory) {
-      fail(part.sequence, Error(ErrorCode::kOutOfMemory, "The device ran out of memory in this step; try again, or use a smaller context (-c)."));
+      fail(part.sequence,
+           Error(ErrorCode::kOutOfMemory,
+                 "The device ran out of memory in this step; try again, or use a smaller context (-c)."));
     } else if (status != plan::Status::kOk) {
-      fail(part.sequence, Error(ErrorCode::kDeviceLost, "The device was lost in this step; the request can be sent again."));
+      fail(part.sequence,
+           Error(ErrorCode::kDeviceLost, "The device was lost in this step; the request can be sent again."));
     } else {
       const float* row = logits_.get() + std::max(0, part.output) * logits_stride_;
-      const auto end = part.sequence->advance(part.n_rows, {row, part.output < 0 ? 0 : tokenizer_->size()});
-      if (end) remove(part.sequence)->finish(*end);
+      std::optional<FinishReason> end;
+      const auto trouble = trouble_of([&] {
+        end = part.sequence->advance(part.n_rows, {row, part.output < 0 ? 0 : tokenizer_->size()});
+      });
+      if (trouble)
+        fail(part.sequence, *trouble);
+      else if (end)
+        remove(part.sequence)->finish(*end);
     }
   }
 }

@@ -17,30 +17,29 @@ plan::StepLimits step_limits(const EngineOptions& o, int32_t n_ctx) {
   return l;
 }
 
-MemoryEstimate estimate_memory(const EngineOptions& o, const model::Model& model, uint64_t weights, uint64_t page,
-                               uint64_t scratch, uint64_t other, uint64_t available) {
+MemoryEstimate estimate_memory(int32_t n_ctx, uint64_t weights, uint64_t page, uint64_t scratch,
+                               uint64_t other, uint64_t available) {
   MemoryEstimate e;
+  e.n_ctx = n_ctx;
   e.weights = weights;
   e.scratch = scratch;
   e.other = other;
   e.available = available;
-  const uint64_t fixed = weights + scratch + other;
-  const uint64_t pages = available > fixed ? (available - fixed) / page : 0;
-  e.n_ctx_fits = static_cast<int32_t>(std::min<uint64_t>(pages * plan::kPageTokens, INT32_MAX / 2));
-  e.n_ctx = o.n_ctx > 0 ? o.n_ctx : std::min(model.n_ctx_train(), std::max(e.n_ctx_fits, plan::kPageTokens));
-  e.kv = static_cast<uint64_t>(cache::pages_for(e.n_ctx)) * page;
+  e.kv = static_cast<uint64_t>(cache::pages_for(n_ctx)) * page;
   return e;
 }
 
 void require_fit(const MemoryEstimate& e, const std::string& name) {
   if (e.fits()) return;
   const auto gb = [](uint64_t n) { return static_cast<double>(n) / 1e9; };
-  std::string remedy = e.n_ctx_fits >= plan::kPageTokens
-                           ? fmt::format("A context of {} tokens would fit: -c {}.", e.n_ctx_fits, e.n_ctx_fits)
-                           : "No context fits: choose a smaller model or quantisation, or free memory.";
-  throw Error(ErrorCode::kOutOfMemory,
-              fmt::format("{} needs {:.2f} GB: weights {:.2f}, cache of {} tokens {:.2f}, work space {:.2f}; {:.2f} GB are free. {}", name,
-                          gb(e.total()), gb(e.weights), e.n_ctx, gb(e.kv), gb(e.scratch + e.other), gb(e.available), remedy));
+  std::string remedy =
+      e.n_ctx_fits >= plan::kPageTokens
+          ? fmt::format("A context of {} tokens would fit: -c {}.", e.n_ctx_fits, e.n_ctx_fits)
+          : "No context fits: choose a smaller model or quantisation, or free memory.";
+  throw Error(ErrorCode::kOutOfMemory, fmt::format("{} needs {:.2f} GB: weights {:.2f}, cache of {} tokens "
+                                                   "{:.2f}, work space {:.2f}; {:.2f} GB are free. {}",
+                                                   name, gb(e.total()), gb(e.weights), e.n_ctx, gb(e.kv),
+                                                   gb(e.scratch + e.other), gb(e.available), remedy));
 }
 
 }  // namespace moraine::engine

@@ -5,18 +5,23 @@
 namespace moraine::engine {
 namespace {
 
-double ms_between(Clock::time_point a, Clock::time_point b) { return std::chrono::duration<double, std::milli>(b - a).count(); }
+double ms_between(Clock::time_point a, Clock::time_point b) {
+  return std::chrono::duration<double, std::milli>(b - a).count();
+}
 
 }  // namespace
 
-Sequence::Sequence(GenerationRequest request, std::shared_ptr<GenerationSink> sink, const Tokenizer& tokenizer, int32_t n_ctx)
+Sequence::Sequence(GenerationRequest request, std::shared_ptr<GenerationSink> sink,
+                   const Tokenizer& tokenizer, int32_t n_ctx)
     : request_(std::move(request)),
       sink_(std::move(sink)),
       tokenizer_(tokenizer),
       n_ctx_(n_ctx),
       n_prompt_(static_cast<int32_t>(request_.prompt.size())),
       max_tokens_(request_.max_tokens),
-      capacity_(max_tokens_ < 0 ? n_ctx : static_cast<int32_t>(std::min<int64_t>(n_ctx, int64_t{n_prompt_} + max_tokens_))),
+      capacity_(max_tokens_ < 0
+                    ? n_ctx
+                    : static_cast<int32_t>(std::min<int64_t>(n_ctx, int64_t{n_prompt_} + max_tokens_))),
       sampler_(request_.sampling, request_.choice, tokenizer.end_of_generation()),
       tokens_(std::move(request_.prompt)),
       queued_at_(Clock::now()) {
@@ -37,7 +42,8 @@ bool Sequence::emit(TokenId token, std::span<const float> logits) {
   event.end_of_generation = tokenizer_.is_end_of_generation(token);
   if (request_.n_probs >= 0) {
     event.logprob = static_cast<float>(logits[token] - sampling::log_sum_exp(logits));
-    for (const auto& [id, p] : sampling::top_log_probs(logits, request_.n_probs)) event.top.push_back({id, p});
+    for (const auto& [id, p] : sampling::top_log_probs(logits, request_.n_probs))
+      event.top.push_back({id, p});
   }
   sink_->on_token(event);
   return event.end_of_generation;
@@ -48,7 +54,7 @@ std::optional<FinishReason> Sequence::advance(int32_t n, std::span<const float> 
   const bool was_prefilling = prefilling();
   computed_ += n;
   if (was_prefilling) sink_->on_prompt_progress(std::min(computed_, n_prompt_), n_prompt_);
-  if (was_prefilling && !prefilling()) {
+  if (was_prefilling) {
     first_token_at_ = Clock::now();
     stats_.prompt_ms = ms_between(admitted_at_, first_token_at_);
   }

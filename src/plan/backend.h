@@ -1,6 +1,6 @@
 // The seam between what is computed and where: a Backend holds weights and KV pages in its device's
 // memory and runs plans on them. Models write plans and never see a backend; the engine sees this
-// file and never a device. Implementations: plan/reference (the specification), backend/cpu,
+// file and never a device. Implementations: backend/cpu, whose scalar kernels are the specification, and
 // backend/vulkan.
 #pragma once
 
@@ -24,12 +24,13 @@ using PageId = int32_t;
 
 // One step: rows of one or several sequences. Everything a plan leaves symbolic.
 struct Step {
-  std::span<const TokenId> tokens;        // [rows]
-  std::span<const int32_t> positions;     // [rows] absolute, in the row's sequence
-  std::span<const int32_t> sequences;     // [rows] index into page_tables; rows of one sequence lie
-                                          // together, positions ascending by one
-  std::span<const int32_t> output_rows;   // [outputs] ascending
-  std::span<const std::span<const PageId>> page_tables;  // by sequence: page of position p is [p / 256]
+  std::span<const TokenId> tokens;       // [rows]
+  std::span<const int32_t> positions;    // [rows] absolute, in the row's sequence
+  std::span<const int32_t> sequences;    // [rows] index into page_tables; rows of one sequence lie
+                                         // together, positions ascending by one
+  std::span<const int32_t> output_rows;  // [outputs] ascending
+  std::span<const std::span<const PageId>> page_tables;  // by sequence: page of position p is [p / 256];
+                                                         // may be empty for plans without attention
 };
 
 struct StepLimits {
@@ -54,7 +55,7 @@ class Backend {
   virtual std::string describe() const = 0;  // "CPU (avx2), 2 threads"
 
   // Weights: declared once with their shapes, then filled in order of arrival. Rows are given in the
-  // file's layout and re-laid on the way; several threads may write different weights.
+  // file's layout and re-laid on the way; one call at a time.
   virtual void declare_weights(std::vector<Weight> weights) = 0;
   virtual void write_weight(WeightId id, int32_t first_row, int32_t n_rows, const uint8_t* data) = 0;
   virtual uint64_t weight_bytes() const = 0;
@@ -65,7 +66,8 @@ class Backend {
   virtual PageId allocate_page() = 0;  // throws Error{kOutOfMemory}
   virtual void free_page(PageId page) noexcept = 0;
 
-  // The plan must outlive the executable.
+  // The plan must outlive the executable. Weights that are constants of the plan (frequency factors) are
+  // read here: what is prepared before they are written tells its size, and must not be run.
   virtual std::unique_ptr<Executable> prepare(const Plan& plan, const StepLimits& limits) = 0;
 };
 

@@ -1,7 +1,7 @@
 // The plan: what a model's forward pass computes, written once as a flat list of semantic ops with
 // the number of rows left symbolic. Owns the op vocabulary, values and weight declarations; knows
-// nothing of files, devices or threads. A backend takes a Plan and runs it (backend.h); the scalar
-// meaning of each op is reference/, one file each.
+// nothing of files, devices or threads. A backend takes a Plan and runs it (backend.h); each op's meaning
+// to the bit is its scalar kernel (backend/cpu/kernels/scalar).
 #pragma once
 
 #include <cstdint>
@@ -48,15 +48,15 @@ constexpr WeightId kNoWeight = -1;
 enum class Activation : uint8_t { kSilu, kGeluTanh };
 
 enum class RopeKind : uint8_t {
-  kNeox,     // pairs (i, i + n_rot/2)
-  kAdjacent, // pairs (2i, 2i + 1)
+  kNeox,      // pairs (i, i + n_rot/2)
+  kAdjacent,  // pairs (2i, 2i + 1)
 };
 
 struct RopeParams {
   RopeKind kind = RopeKind::kNeox;
-  int32_t n_rot = 0;            // leading dimensions of a head that are rotated
+  int32_t n_rot = 0;  // leading dimensions of a head that are rotated
   float freq_base = 10000.0f;
-  float freq_scale = 1.0f;      // positions are multiplied by it (linear scaling: 1/factor)
+  float freq_scale = 1.0f;            // positions are multiplied by it (linear scaling: 1/factor)
   WeightId freq_factors = kNoWeight;  // [n_rot/2]: frequencies are divided by these
 };
 

@@ -9,7 +9,9 @@
 #include <filesystem>
 #include <mutex>
 
+#include "edited_model.h"
 #include "golden.h"
+#include "plan/backend.h"
 
 namespace moraine {
 namespace {
@@ -155,7 +157,8 @@ TEST_F(EngineTest, CompanyChangesNoToken) {
 
 TEST_F(EngineTest, CancelEndsAPrefillAndFreesTheTurn) {
   auto engine = load(smollm(), 8192, 1);
-  auto first = std::make_shared<Collector>(), waiting = std::make_shared<Collector>(), last = std::make_shared<Collector>();
+  auto first = std::make_shared<Collector>(), waiting = std::make_shared<Collector>(),
+       last = std::make_shared<Collector>();
   auto running = engine->generate(greedy(counting(8000), 10), first);
   auto queued = engine->generate(greedy(counting(20), 5), waiting);
   engine->generate(greedy(counting(20), 5), last);
@@ -168,6 +171,7 @@ TEST_F(EngineTest, CancelEndsAPrefillAndFreesTheTurn) {
   EXPECT_EQ(first->reason, FinishReason::kCancelled);
   EXPECT_LT(first->progress.back().first, 8000);
   EXPECT_EQ(waiting->reason, FinishReason::kCancelled);
+  EXPECT_LT(engine->stats().prompt_tokens_total, 8000u);  // what was computed, not what was asked for
   EXPECT_TRUE(waiting->tokens.empty());
   EXPECT_EQ(last->tokens.size(), 5u);
 }
@@ -222,8 +226,10 @@ TEST_F(EngineTest, RefusesBeforeAnyWork) {
     }
     return std::string("accepted");
   };
-  EXPECT_EQ(code(greedy(counting(300), 1)).find("context_overflow: This model's maximum context length is 300 tokens. However, your "
-                                                "messages resulted in 300 tokens"), 0u);
+  EXPECT_EQ(code(greedy(counting(300), 1))
+                .find("context_overflow: This model's maximum context length is 300 tokens. However, your "
+                      "messages resulted in 300 tokens"),
+            0u);
   EXPECT_EQ(code(greedy({}, 1)).find("invalid_argument"), 0u);
   EXPECT_EQ(code(greedy({-1}, 1)).find("invalid_argument"), 0u);
   EXPECT_EQ(code(greedy({1 << 30}, 1)).find("invalid_argument"), 0u);
@@ -249,6 +255,50 @@ TEST_F(EngineTest, MemoryIsToldBeforeItIsTaken) {
   }
   o.n_ctx = 0;  // what fits, instead of the trained length
   EXPECT_EQ(Engine::load(o)->info().n_ctx, 4096);
+}
+
+// Work space grows with the context: what is chosen is prepared for, and what is advised fits.
+TEST_F(EngineTest, TheContextThatFitsIsTheOnePreparedFor) {
+  const testing::EditedModel long_context(tiny(), {{"llama.context_length", gguf::Value(uint32_t{1 << 26})}});
+  EngineOptions o;
+  o.model_path = long_context.path();
+  o.n_threads = 2;
+  o.memory_limit_bytes = 64 << 20;
+  const MemoryEstimate automatic = Engine::estimate(o);
+  EXPECT_TRUE(automatic.fits());
+  EXPECT_GT(automatic.n_ctx, 1024);
+  EXPECT_EQ(automatic.n_ctx, automatic.n_ctx_fits);
+  o.n_ctx = automatic.n_ctx;
+  EXPECT_EQ(Engine::estimate(o).scratch, automatic.scratch);
+  o.n_ctx = automatic.n_ctx + plan::kPageTokens;
+  EXPECT_FALSE(Engine::estimate(o).fits());
+  o.n_ctx = 1 << 26;
+  const MemoryEstimate too_long = Engine::estimate(o);
+  EXPECT_FALSE(too_long.fits());
+  EXPECT_EQ(too_long.n_ctx_fits, automatic.n_ctx);
+}
+
+// A sink that throws against its contract ends its own generation only.
+TEST_F(EngineTest, ASinkThatThrowsHarmsNoOther) {
+  class Thrower final : public GenerationSink {
+   public:
+    explicit Thrower(std::shared_ptr<Collector> c) : collector_(std::move(c)) {}
+    void on_token(const TokenEvent&) override { throw std::runtime_error("no room"); }
+    void on_finish(FinishReason r, const GenerationStats& s) override { collector_->on_finish(r, s); }
+    void on_error(const Error& e) override { collector_->on_error(e); }
+
+   private:
+    std::shared_ptr<Collector> collector_;
+  };
+  auto engine = load(tiny());
+  auto thrown = std::make_shared<Collector>(), other = std::make_shared<Collector>();
+  engine->generate(greedy(counting(100), 30), other);
+  engine->generate(greedy(counting(10), 30), std::make_shared<Thrower>(thrown));
+  ASSERT_TRUE(thrown->wait());
+  ASSERT_TRUE(other->wait());
+  EXPECT_EQ(thrown->error, ErrorCode::kInternal);
+  EXPECT_EQ(other->tokens.size(), 30u);
+  EXPECT_EQ(engine->stats().kv_bytes_used, 0u);
 }
 
 TEST_F(EngineTest, LoadReportsProgressAndCanBeCancelled) {

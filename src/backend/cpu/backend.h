@@ -1,5 +1,5 @@
 // The CPU backend: weights in one re-laid mapping, KV pages, and plans run as stages on a thread pool.
-// Owns memory and dispatch; how a plan becomes stages is executable.h, tiling is driver_*.cpp,
+// Owns memory and dispatch; how a plan becomes stages is executable.h, tiling is stage_*.cpp,
 // intrinsics are kernels/ alone.
 #pragma once
 
@@ -81,8 +81,12 @@ class CpuBackend final : public plan::Backend {
   KvType kv_type_k() const { return kv_k_; }
   KvType kv_type_v() const { return kv_v_; }
   // Bytes from a page's start to K or V of (layer, head).
-  uint64_t k_offset(int32_t layer, int32_t head) const { return kv_layers_[layer].k + head * kv_layers_[layer].k_head; }
-  uint64_t v_offset(int32_t layer, int32_t head) const { return kv_layers_[layer].v + head * kv_layers_[layer].v_head; }
+  uint64_t k_offset(int32_t layer, int32_t head) const {
+    return kv_layers_[layer].k + head * kv_layers_[layer].k_head;
+  }
+  uint64_t v_offset(int32_t layer, int32_t head) const {
+    return kv_layers_[layer].v + head * kv_layers_[layer].v_head;
+  }
 
  private:
   struct KvLayer {

@@ -1,12 +1,10 @@
 #include "backend/cpu/executable.h"
 
 #include <algorithm>
-#include <cmath>
-#include <map>
-#include <set>
 
 #include "backend/cpu/stages.h"
 #include "base/check.h"
+#include "plan/rope.h"
 
 namespace moraine::cpu {
 
@@ -23,53 +21,43 @@ CpuExecutable::CpuExecutable(CpuBackend& backend, const plan::Plan& plan, const 
   compile();
   scratch_ = std::make_unique<Mapping>(layout_.size_bytes);
   split_ = std::make_unique<Mapping>(split_bytes_);
-  pair_scratch_.reset(pair_floats_ ? new float[pair_floats_] : nullptr);
+  pair_scratch_ = std::make_unique<Mapping>(4 * pair_floats_);
   thread_scratch_.reset(new float[thread_scratch_floats_ * backend_.pool().size()]);
 }
 
 CpuExecutable::~CpuExecutable() = default;
 
 uint64_t CpuExecutable::scratch_bytes() const {
-  uint64_t n = scratch_->size() + quant_memory_->size() + split_->size();
-  return n + 4 * (pair_floats_ + thread_scratch_floats_ * backend_.pool().size());
+  uint64_t n = scratch_->size() + quant_memory_->size() + split_->size() + pair_scratch_->size();
+  for (const RopeTable& t : ropes_) n += 4 * (t.cos.size() + t.sin.size());
+  return n + 4 * thread_scratch_floats_ * backend_.pool().size();
 }
 
 Rows CpuExecutable::rows(ValueId v, const StepContext& ctx) const {
   if (v == plan_.output) return {ctx.logits, ctx.logits_stride};
-  return {reinterpret_cast<float*>(scratch_->data() + layout_.offsets[v]), plan::row_stride(plan_.values[v].width)};
+  return {reinterpret_cast<float*>(scratch_->data() + layout_.offsets[v]),
+          plan::row_stride(plan_.values[v].width)};
 }
 
 int CpuExecutable::rope_index(const plan::RopeParams& p) {
-  for (size_t i = 0; i < ropes_.size(); ++i) {
-    const plan::RopeParams& o = ropes_[i].params;
-    if (o.n_rot == p.n_rot && o.freq_base == p.freq_base && o.freq_scale == p.freq_scale && o.freq_factors == p.freq_factors)
-      return static_cast<int>(i);  // the kind only says which values pair up
-  }
+  for (size_t i = 0; i < ropes_.size(); ++i)
+    if (plan::same_angles(ropes_[i].params, p)) return static_cast<int>(i);
   RopeTable t;
   t.params = p;
-  const int32_t n = p.n_rot / 2;
-  const float* factors = p.freq_factors == plan::kNoWeight ? nullptr : backend_.weight(p.freq_factors).vector();
-  for (int32_t i = 0; i < n; ++i) {
-    const double f = std::pow(static_cast<double>(p.freq_base), -2.0 * i / p.n_rot) / (factors ? factors[i] : 1.0f);
-    t.inv_freq.push_back(static_cast<float>(f) * p.freq_scale);
-  }
-  t.cos.resize(static_cast<size_t>(limits_.max_rows) * n);
-  t.sin.resize(static_cast<size_t>(limits_.max_rows) * n);
+  t.freq = plan::rope_frequencies(
+      p, p.freq_factors == plan::kNoWeight ? nullptr : backend_.weight(p.freq_factors).vector());
+  t.cos.resize(limits_.max_rows * t.freq.size());
+  t.sin.resize(limits_.max_rows * t.freq.size());
   ropes_.push_back(std::move(t));
   return static_cast<int>(ropes_.size()) - 1;
 }
 
-// The published models compute angles in float32; so do we. Cos and sin in double are rounded once.
 void CpuExecutable::fill_ropes(const StepContext& ctx) noexcept {
   for (RopeTable& t : ropes_) {
-    const size_t n = t.inv_freq.size();
+    const size_t n = t.freq.size();
     backend_.pool().run((ctx.n_rows + 15) / 16, [&](int task, int) {
       for (int32_t r = task * 16; r < std::min(ctx.n_rows, task * 16 + 16); ++r)
-        for (size_t i = 0; i < n; ++i) {
-          const double angle = static_cast<float>(ctx.step->positions[r]) * t.inv_freq[i];
-          t.cos[r * n + i] = static_cast<float>(std::cos(angle));
-          t.sin[r * n + i] = static_cast<float>(std::sin(angle));
-        }
+        plan::fill_rope_row(t.freq, ctx.step->positions[r], t.cos.data() + r * n, t.sin.data() + r * n);
     });
   }
 }
@@ -79,7 +67,8 @@ namespace {
 // Compiles ops in order, keeping one open row stage and one open product stage to append to.
 class StageBuilder {
  public:
-  StageBuilder(std::vector<std::unique_ptr<Stage>>& stages, const plan::Plan& plan) : stages_(stages), plan_(plan) {}
+  StageBuilder(std::vector<std::unique_ptr<Stage>>& stages, const plan::Plan& plan)
+      : stages_(stages), plan_(plan) {}
 
   // A row-wise op may join the last stage only if that stage walks the same rows.
   void row_op(plan::Extent extent, RowOp op) {
@@ -127,7 +116,9 @@ void CpuExecutable::compile() {
 
   // One buffer for each block width, as large as the widest activation needs; a value stays quantised
   // until it is written again or another takes the buffer.
-  auto width_of = [&](plan::WeightId w) { return static_cast<int32_t>(backend_.weight(w).layout->scale_width); };
+  auto width_of = [&](plan::WeightId w) {
+    return static_cast<int32_t>(backend_.weight(w).layout->scale_width);
+  };
   int64_t widest[2] = {};  // widths 32, 256: floats of the largest [rows, k]
   auto slot_of = [](int32_t width) { return width == 32 ? 0 : 1; };
   auto max_rows_of = [&](ValueId v) {
@@ -135,14 +126,16 @@ void CpuExecutable::compile() {
   };
   auto note = [&](ValueId in, plan::WeightId w) {
     if (const int32_t width = width_of(w))
-      widest[slot_of(width)] = std::max(widest[slot_of(width)], int64_t{max_rows_of(in)} * plan_.values[in].width);
+      widest[slot_of(width)] =
+          std::max(widest[slot_of(width)], int64_t{max_rows_of(in)} * plan_.values[in].width);
   };
   for (const plan::Op& op : plan_.ops) {
     if (auto* m = std::get_if<plan::Matmul>(&op)) note(m->in, m->weight);
     if (auto* f = std::get_if<plan::GatedFfn>(&op)) {
       note(f->in, f->gate);
-      MORAINE_CHECK(width_of(f->gate) == width_of(f->up));
-      pair_floats_ = std::max(pair_floats_, uint64_t(max_rows_of(f->out)) * plan::row_stride(plan_.values[f->out].width));
+      note(f->in, f->up);
+      pair_floats_ = std::max(pair_floats_,
+                              uint64_t(max_rows_of(f->out)) * plan::row_stride(plan_.values[f->out].width));
     }
     if (auto* e = std::get_if<plan::Embed>(&op))
       thread_scratch_floats_ = std::max<int64_t>(thread_scratch_floats_, plan_.values[e->out].width + 64);
@@ -152,7 +145,9 @@ void CpuExecutable::compile() {
   thread_scratch_floats_ = (thread_scratch_floats_ + 15) / 16 * 16;
   QuantBuffer buffers[2];
   {
-    auto bytes = [](int64_t n, int width) { return (n + 63) / 64 * 64 + (4 * n / width + 63) / 64 * 64 + (2 * n / 16 + 63) / 64 * 64; };
+    auto bytes = [](int64_t n, int width) {
+      return (n + 63) / 64 * 64 + (4 * n / width + 63) / 64 * 64 + (2 * n / 16 + 63) / 64 * 64;
+    };
     quant_memory_ = std::make_unique<Mapping>(bytes(widest[0], 32) + bytes(widest[1], 256));
     uint8_t* p = quant_memory_->data();
     for (int s = 0; s < 2; ++s) {
@@ -191,7 +186,8 @@ void CpuExecutable::compile() {
           if constexpr (std::is_same_v<T, plan::Matmul>) {
             out.products(o.in, quant_for(o.in, o.weight)).append(o);
           } else if constexpr (std::is_same_v<T, plan::GatedFfn>) {
-            out.products(o.in, quant_for(o.in, o.gate)).append(o);
+            const QuantBuffer *gate = quant_for(o.in, o.gate), *up = quant_for(o.in, o.up);
+            out.products(o.in, gate).append(o, up);
           } else if constexpr (std::is_same_v<T, plan::Attention>) {
             out.row_op(plan::Extent::kRows, RowStoreKv{o});
             out.other(std::make_unique<AttentionStage>(o, *this));
@@ -212,6 +208,7 @@ void CpuExecutable::compile() {
 plan::Status CpuExecutable::submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept {
   MORAINE_CHECK(static_cast<int32_t>(step.tokens.size()) <= limits_.max_rows);
   MORAINE_CHECK(static_cast<int32_t>(step.output_rows.size()) <= limits_.max_outputs);
+  for (const int32_t position : step.positions) MORAINE_CHECK(position < limits_.max_context);
   StepContext ctx;
   ctx.step = &step;
   ctx.n_rows = static_cast<int32_t>(step.tokens.size());

@@ -37,7 +37,9 @@ struct QuantBuffer {
   int32_t k = 0;
   int32_t width = 0;
   QuantRows rows() const { return {q, d, sums, k, k / width, k / 16}; }
-  QuantRows from_row(int64_t r) const { return {q + r * k, d + r * (k / width), sums + r * (k / 16), k, k / width, k / 16}; }
+  QuantRows from_row(int64_t r) const {
+    return {q + r * k, d + r * (k / width), sums + r * (k / 16), k, k / width, k / 16};
+  }
 };
 
 class CpuExecutable;
@@ -51,7 +53,7 @@ class Stage {
 // Cos and sin of every row's position for one set of rope parameters, refilled each step.
 struct RopeTable {
   plan::RopeParams params;
-  std::vector<float> inv_freq;  // [n_rot/2]
+  std::vector<float> freq;      // [n_rot/2]
   std::vector<float> cos, sin;  // [max_rows][n_rot/2]
 };
 
@@ -69,7 +71,9 @@ class CpuExecutable final : public plan::Executable {
   const plan::Value& value(plan::ValueId v) const { return plan_.values[v]; }
   const RopeTable& rope_table(int i) const { return ropes_[i]; }
   float* thread_scratch(int thread) const { return thread_scratch_.get() + thread * thread_scratch_floats_; }
-  float* pair_scratch() const { return pair_scratch_.get(); }  // the second product of a gated_ffn
+  float* pair_scratch() const {
+    return reinterpret_cast<float*>(pair_scratch_->data());
+  }  // the second product of a gated_ffn
   // Where attention's partitions meet (stage_attention.cpp): one for all layers, they run in turn.
   void need_split_scratch(uint64_t bytes) { split_bytes_ = std::max(split_bytes_, bytes); }
   float* split_scratch() const { return reinterpret_cast<float*>(split_->data()); }
@@ -87,13 +91,12 @@ class CpuExecutable final : public plan::Executable {
   std::unique_ptr<Mapping> quant_memory_;
   std::unique_ptr<Mapping> split_;
   uint64_t split_bytes_ = 0;
-  std::unique_ptr<float[]> pair_scratch_;
+  std::unique_ptr<Mapping> pair_scratch_;
   uint64_t pair_floats_ = 0;
   std::unique_ptr<float[]> thread_scratch_;
   int64_t thread_scratch_floats_ = 0;
   std::vector<RopeTable> ropes_;
   std::vector<std::unique_ptr<Stage>> stages_;
 };
-
 
 }  // namespace moraine::cpu

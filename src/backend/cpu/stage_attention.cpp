@@ -22,7 +22,9 @@ void merge(float& M, float& L, float* O, float m, float l, const float* o, int32
   for (int32_t i = 0; i < n; ++i) O[i] = O[i] * a + o[i] * b;
 }
 
-int32_t first_key(const plan::Attention& op, int32_t pos) { return op.window > 0 ? std::max(0, pos - op.window + 1) : 0; }
+int32_t first_key(const plan::Attention& op, int32_t pos) {
+  return op.window > 0 ? std::max(0, pos - op.window + 1) : 0;
+}
 
 }  // namespace
 
@@ -37,7 +39,7 @@ AttentionStage::AttentionStage(const plan::Attention& op, CpuExecutable& exe) : 
   tiles_per_kv_head_ = (group + heads_per_tile_ - 1) / heads_per_tile_;
   rows_per_tile_ = kMaxQueries / heads_per_tile_;
   ranges_.reserve(exe.limits().max_rows);
-  max_partitions_ = (exe.limits().max_context + kPartition - 1) / kPartition;
+  max_partitions_ = (exe.limits().max_context - 1) / kPartition + 1;
   if (max_partitions_ > 1 && exe.backend().pool().size() > 1) {
     split_tiles_ = std::min(kMaxSplitRows, exe.limits().max_rows) * op.n_kv_heads * tiles_per_kv_head_;
     exe.need_split_scratch(4ull * split_tiles_ * max_partitions_ * kMaxQueries * (op.head_dim + 2));
@@ -71,8 +73,8 @@ int32_t AttentionStage::last_partition(const StepContext& ctx, const Tile& t) co
   return ctx.step->positions[t.first_row + t.n_rows - 1] / kPartition;
 }
 
-void AttentionStage::partition(CpuExecutable& exe, const StepContext& ctx, const Tile& t, int32_t index, const State& out,
-                               int thread) noexcept {
+void AttentionStage::partition(CpuExecutable& exe, const StepContext& ctx, const Tile& t, int32_t index,
+                               const State& out, int thread) noexcept {
   const CpuBackend& be = exe.backend();
   const int32_t hd = op_.head_dim, n = t.n_queries();
   float* const scaled = exe.thread_scratch(thread);
@@ -126,7 +128,8 @@ void AttentionStage::partition(CpuExecutable& exe, const StepContext& ctx, const
 }
 
 template <class StateOf>
-void AttentionStage::combine(CpuExecutable& exe, const StepContext& ctx, const Tile& t, StateOf&& state_of) noexcept {
+void AttentionStage::combine(CpuExecutable& exe, const StepContext& ctx, const Tile& t,
+                             StateOf&& state_of) noexcept {
   const int32_t hd = op_.head_dim, n = t.n_queries();
   const Rows out = exe.rows(op_.out, ctx);
   float M[kMaxQueries], L[kMaxQueries];
@@ -169,7 +172,8 @@ void AttentionStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
     return;
   }
   const auto slot = [&](int32_t tile_index, int32_t p) {
-    float* o = exe.split_scratch() + (static_cast<size_t>(tile_index) * max_partitions_ + p) * kMaxQueries * (hd + 2);
+    float* o = exe.split_scratch() +
+               (static_cast<size_t>(tile_index) * max_partitions_ + p) * kMaxQueries * (hd + 2);
     return State{o + kMaxQueries * hd, o + kMaxQueries * hd + kMaxQueries, o};
   };
   pool.run(n_tiles * longest, [&](int task, int thread) {
@@ -177,9 +181,8 @@ void AttentionStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
     const int32_t p = first_partition(ctx, t) + task % longest;
     if (p <= last_partition(ctx, t)) partition(exe, ctx, t, p, slot(task / longest, p), thread);
   });
-  pool.run(n_tiles, [&](int task, int) {
-    combine(exe, ctx, tile(task), [&](int32_t p) { return slot(task, p); });
-  });
+  pool.run(n_tiles,
+           [&](int task, int) { combine(exe, ctx, tile(task), [&](int32_t p) { return slot(task, p); }); });
 }
 
 }  // namespace moraine::cpu

@@ -8,13 +8,13 @@
 namespace moraine::cpu {
 namespace {
 
-constexpr int32_t kRowTile = 128;                // activation rows of one tile
-constexpr int64_t kMinTaskBytes = 16 << 10;      // of weights: smaller tasks cost more to claim than to run
+constexpr int32_t kRowTile = 128;            // activation rows of one tile
+constexpr int64_t kMinTaskBytes = 16 << 10;  // of weights: smaller tasks cost more to claim than to run
 
 }  // namespace
 
-void MatmulStage::run_tile(CpuExecutable& exe, const StepContext& ctx, const Part& part, int32_t g0, int32_t g1,
-                           int32_t r0, int32_t r1, int) noexcept {
+void MatmulStage::run_tile(CpuExecutable& exe, const StepContext& ctx, const Part& part, int32_t g0,
+                           int32_t g1, int32_t r0, int32_t r1) noexcept {
   const CpuBackend& be = exe.backend();
   const Kernels& k = be.kernels();
   const CpuWeight& w = be.weight(part.weight);
@@ -26,13 +26,10 @@ void MatmulStage::run_tile(CpuExecutable& exe, const StepContext& ctx, const Par
   a.n_groups = g1 - g0;
   a.k = w.decl.cols;
   a.n_rows = r1 - r0;
-  if (quant_.width) {
-    a.x = quant_.from_row(r0);
-  } else {
-    const Rows in = exe.rows(in_, ctx);
-    a.xf = in.row(r0);
-    a.xf_stride = in.stride;
-  }
+  const Rows in = exe.rows(in_, ctx);
+  a.xf = in.row(r0);
+  a.xf_stride = in.stride;
+  if (quant_.width) a.x = quant_.from_row(r0);
   a.y = out.row(r0) + g0 * kGroupRows;
   a.y_stride = out.stride;
   k.matmul[static_cast<int>(w.decl.dtype)](a);
@@ -46,6 +43,7 @@ void MatmulStage::run_tile(CpuExecutable& exe, const StepContext& ctx, const Par
     const int64_t stride = out.stride;
     a.w = up.data + g0 * up.group_bytes;
     a.group_bytes = up.group_bytes;
+    if (part.up_quant.width) a.x = part.up_quant.from_row(r0);
     a.y = exe.pair_scratch() + r0 * stride + c0;
     k.matmul[static_cast<int>(up.decl.dtype)](a);
     const auto combine = part.act == plan::Activation::kSilu ? k.silu_mul : k.gelu_tanh_mul;
@@ -66,12 +64,14 @@ void MatmulStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
   const int32_t row_tiles = (n_rows + kRowTile - 1) / kRowTile;
   // Eight tasks a thread even out a busy core; below kMinTaskBytes that is not worth it.
   int64_t chunk = std::max<int64_t>(1, total_groups * row_tiles / (8 * pool.size()));
-  chunk = std::clamp<int64_t>(chunk, std::min(total_groups, (kMinTaskBytes + group_bytes - 1) / group_bytes), 64);
+  const int64_t least = std::min(total_groups, (kMinTaskBytes + group_bytes - 1) / group_bytes);
+  chunk = std::max(std::min<int64_t>(chunk, 64), least);
 
   int32_t n_tasks = 0;
-  for (const Part& p : parts_) n_tasks += static_cast<int32_t>((exe.backend().weight(p.weight).n_groups + chunk - 1) / chunk);
+  for (const Part& p : parts_)
+    n_tasks += static_cast<int32_t>((exe.backend().weight(p.weight).n_groups + chunk - 1) / chunk);
   // Row tiles innermost: a weight chunk is taken from memory once and from cache for the other tiles.
-  pool.run(n_tasks * row_tiles, [&](int task, int thread) {
+  pool.run(n_tasks * row_tiles, [&](int task, int) {
     const int32_t tile = task % row_tiles;
     int32_t c = task / row_tiles;
     for (const Part& p : parts_) {
@@ -83,7 +83,7 @@ void MatmulStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
       }
       const int32_t g0 = static_cast<int32_t>(c * chunk);
       run_tile(exe, ctx, p, g0, std::min<int32_t>(groups, static_cast<int32_t>(g0 + chunk)), tile * kRowTile,
-               std::min(n_rows, (tile + 1) * kRowTile), thread);
+               std::min(n_rows, (tile + 1) * kRowTile));
       return;
     }
   });

@@ -20,7 +20,8 @@ struct RowRope {
 struct RowStoreKv {
   plan::Attention op;
 };
-using RowOp = std::variant<plan::Embed, plan::RmsNorm, plan::Add, plan::GatherOutputs, RowRope, RowStoreKv, RowQuantize>;
+using RowOp = std::variant<plan::Embed, plan::RmsNorm, plan::Add, plan::GatherOutputs, RowRope, RowStoreKv,
+                           RowQuantize>;
 
 class RowStage final : public Stage {
  public:
@@ -40,8 +41,13 @@ class MatmulStage final : public Stage {
   MatmulStage(plan::Extent extent, plan::ValueId in, const QuantBuffer* quant) : extent_(extent), in_(in) {
     if (quant) quant_ = *quant;
   }
-  void append(const plan::Matmul& op) { parts_.push_back({op.out, op.weight, op.bias, plan::kNoWeight, {}}); }
-  void append(const plan::GatedFfn& op) { parts_.push_back({op.out, op.gate, plan::kNoWeight, op.up, op.act}); }
+  void append(const plan::Matmul& op) {
+    parts_.push_back({op.out, op.weight, op.bias, plan::kNoWeight, {}, {}});
+  }
+  // up_quant: what `up` reads, where its format's blocks are not of the gate's width.
+  void append(const plan::GatedFfn& op, const QuantBuffer* up_quant) {
+    parts_.push_back({op.out, op.gate, plan::kNoWeight, op.up, up_quant ? *up_quant : QuantBuffer{}, op.act});
+  }
   void run(CpuExecutable& exe, const StepContext& ctx) noexcept override;
 
  private:
@@ -50,10 +56,11 @@ class MatmulStage final : public Stage {
     plan::WeightId weight;
     plan::WeightId bias;
     plan::WeightId up;  // gated_ffn: the second product
+    QuantBuffer up_quant;
     plan::Activation act;
   };
-  void run_tile(CpuExecutable& exe, const StepContext& ctx, const Part& part, int32_t g0, int32_t g1, int32_t r0,
-                int32_t r1, int thread) noexcept;
+  void run_tile(CpuExecutable& exe, const StepContext& ctx, const Part& part, int32_t g0, int32_t g1,
+                int32_t r0, int32_t r1) noexcept;
 
   plan::Extent extent_;
   plan::ValueId in_;
@@ -99,7 +106,7 @@ class AttentionStage final : public Stage {
   };
   std::vector<RowRange> ranges_;  // of this step
   // Few rows over a long context: partitions run in parallel and their states meet here.
-  int32_t split_tiles_ = 0;       // most tiles that may be split
+  int32_t split_tiles_ = 0;  // most tiles that may be split
   int32_t max_partitions_ = 0;
 };
 

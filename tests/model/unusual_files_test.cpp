@@ -1,0 +1,107 @@
+// Files that are unusual and right: they load and give what they should.
+#include <gtest/gtest.h>
+#include <moraine/engine.h>
+
+#include <cmath>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+
+#include "edited_model.h"
+#include "runner.h"
+
+namespace moraine {
+namespace {
+
+using testing::EditedModel;
+using testing::EditedTensor;
+
+std::string tiny_f32() {
+  const char* d = std::getenv("MORAINE_BUILD_DIR");
+  return std::string(d ? d : "build") + "/test-models/tiny-llama-f32.gguf";
+}
+
+class Answer final : public GenerationSink {
+ public:
+  void on_token(const TokenEvent& e) override { tokens.push_back(e.id); }
+  void on_finish(FinishReason, const GenerationStats&) override { end(); }
+  void on_error(const Error& e) override {
+    ADD_FAILURE() << e.what();
+    end();
+  }
+  void wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return ended_; });
+  }
+  std::vector<TokenId> tokens;
+
+ private:
+  void end() {
+    std::lock_guard lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ended_ = false;
+};
+
+std::vector<TokenId> greedy_answer(const std::string& path) {
+  EngineOptions o;
+  o.model_path = path;
+  o.n_ctx = 256;
+  auto engine = Engine::load(o);
+  GenerationRequest r;
+  for (int i = 0; i < 20; ++i) r.prompt.push_back(300 + 7 * i % 150);
+  r.sampling.temperature = 0;
+  r.sampling.ignore_eos = true;
+  r.max_tokens = 20;
+  auto answer = std::make_shared<Answer>();
+  engine->generate(r, answer);
+  answer->wait();
+  return answer->tokens;
+}
+
+// Llama 3.1 and later carry a factor for each rotary frequency. Factors of one change nothing; others do.
+TEST(UnusualFile, RopeFrequencyFactorsAreThoseOfTheFile) {
+  const auto with_factors = [](const std::vector<float>& f) {
+    const EditedModel m(tiny_f32(), {}, [&](std::vector<EditedTensor>& tensors) {
+      tensors.push_back(testing::f32_tensor("rope_freqs.weight", f));
+    });
+    return greedy_answer(m.path());
+  };
+  const auto head_dim = testing::Runner(tiny_f32(), {}).model().kv_shape().layers[0].head_dim;
+  const std::vector<TokenId> plain = greedy_answer(tiny_f32());
+  EXPECT_EQ(with_factors(std::vector<float>(head_dim / 2, 1.0f)), plain);
+  EXPECT_NE(with_factors(std::vector<float>(head_dim / 2, 16.0f)), plain);
+}
+
+// Mixtures may give gate and up formats that quantise activations by blocks of different widths, or not at
+// all.
+TEST(UnusualFile, GateAndUpMayHaveDifferentFormats) {
+  const std::vector<TokenId> prompt = {300, 307, 314, 321, 328, 335};
+  const auto expected = testing::Runner(tiny_f32(), {}).run(prompt, 6);
+  for (const auto& [gate, up] : {std::pair{DType::kQ8_0, DType::kF32},
+                                 {DType::kF32, DType::kQ8_0},
+                                 {DType::kQ8_0, DType::kQ6_K},
+                                 {DType::kQ6_K, DType::kQ8_0}}) {
+    const EditedModel m(tiny_f32(), {}, [&, gate = gate, up = up](std::vector<EditedTensor>& tensors) {
+      for (EditedTensor& t : tensors) {
+        if (t.name == "blk.1.ffn_gate.weight" && gate != DType::kF32) testing::repack(t, gate);
+        if (t.name == "blk.1.ffn_up.weight" && up != DType::kF32) testing::repack(t, up);
+      }
+    });
+    const auto got = testing::Runner(m.path(), {}).run(prompt, 6);
+    double worst = 0, scale = 0;
+    for (size_t r = 0; r < got.size(); ++r)
+      for (size_t i = 0; i < got[r].size(); ++i) {
+        worst = std::max(worst, std::fabs(double{got[r][i]} - expected[r][i]));
+        scale = std::max(scale, std::fabs(double{expected[r][i]}));
+      }
+    EXPECT_LT(worst, 0.03 * scale) << info(gate).name << " and " << info(up).name;
+    EXPECT_GT(worst, 0) << info(gate).name << " and " << info(up).name;
+  }
+}
+
+}  // namespace
+}  // namespace moraine
