@@ -103,5 +103,39 @@ TEST(UnusualFile, GateAndUpMayHaveDifferentFormats) {
   }
 }
 
+// More query heads to a KV head than attention takes at once, in heads of eight: the same bytes as with
+// each KV head written out for its query heads, for many rows and for one over several partitions.
+TEST(UnusualFile, ManyHeadsMayShareOneKvHead) {
+  constexpr int kHeads = 32, kHeadDim = 8;
+  const auto shared_by = [](int group) {
+    const auto key = [](uint32_t v) { return gguf::Value(v); };
+    const std::map<std::string, gguf::Value> keys = {{"llama.attention.head_count", key(kHeads)},
+                                                     {"llama.attention.head_count_kv", key(kHeads / group)},
+                                                     {"llama.attention.key_length", key(kHeadDim)},
+                                                     {"llama.attention.value_length", key(kHeadDim)},
+                                                     {"llama.rope.dimension_count", key(kHeadDim)}};
+    return EditedModel(tiny_f32(), keys, [&](std::vector<EditedTensor>& tensors) {
+      for (EditedTensor& t : tensors) {
+        if (t.name.find("attn_k.") == std::string::npos && t.name.find("attn_v.") == std::string::npos)
+          continue;
+        t.shape[1] = kHeadDim;
+        t.bytes.resize(t.shape[0] * kHeadDim * 4);
+        const std::vector<std::byte> one = t.bytes;
+        for (int i = 1; i < kHeads / group; ++i) t.bytes.insert(t.bytes.end(), one.begin(), one.end());
+        t.shape[1] *= kHeads / group;
+      }
+    });
+  };
+  std::vector<TokenId> prompt;
+  for (int i = 0; i < 600; ++i) prompt.push_back(i * 37 % 500);
+  const EditedModel written_out = shared_by(1);
+  const auto expected = testing::Runner(written_out.path(), {}).run(prompt, 64);
+  for (const int group : {32, 16}) {
+    const EditedModel m = shared_by(group);
+    EXPECT_EQ(testing::Runner(m.path(), {}).run(prompt, 1), expected) << group;
+    EXPECT_EQ(testing::Runner(m.path(), {}).run(prompt, 500), expected) << group;
+  }
+}
+
 }  // namespace
 }  // namespace moraine
