@@ -49,7 +49,8 @@ def die_with_parent():
 
 def start(program, model, port):
     # A session of its own keeps Ctrl-C to this script, which then stops the server in order.
-    return subprocess.Popen([program, "serve", str(model), "--host", HOST, "--port", str(port)],
+    # Warnings only: a log line for each request would fall into the middle of the answer.
+    return subprocess.Popen([program, "serve", str(model), "--host", HOST, "--port", str(port), "--verbosity", "2"],
                             start_new_session=True, preexec_fn=die_with_parent)
 
 
@@ -185,9 +186,7 @@ def main():
             stop(server)
         return 1
     code = stop(server) if server is not None else 130
-    if code == 0:
-        print("Stopped.")
-    else:
+    if code != 0:
         print(f"make run: the server ended with exit code {code}.", file=sys.stderr)
     return code
 
