@@ -3,17 +3,12 @@
 #include <gtest/gtest.h>
 #include <moraine/engine.h>
 
+#include <algorithm>
 #include <cstdlib>
-#include <filesystem>
-#include <functional>
 #include <map>
 #include <optional>
 
-#include <unistd.h>
-
-#include "gguf/reader.h"
-#include "gguf/tensor_reader.h"
-#include "gguf/writer.h"
+#include "edited_model.h"
 
 namespace moraine {
 namespace {
@@ -30,45 +25,21 @@ struct Change {
   std::vector<const char*> message_has;
 };
 
-std::string write_changed(const Change& c) {
-  const char* build = std::getenv("MORAINE_BUILD_DIR");
-  const std::filesystem::path source =
-      std::filesystem::path(build ? build : "build") / "test-models/tiny-llama-f32.gguf";
-  const gguf::File file = gguf::File::open(source);
-  const gguf::TensorReader reader(file);
-  gguf::Metadata meta;
-  for (const auto& e : file.metadata().entries()) {
-    const auto it = c.keys.find(e.key);
-    if (it == c.keys.end())
-      meta.add(e.key, e.value);
-    else if (it->second)
-      meta.add(e.key, *it->second);
-  }
-  for (const auto& [key, value] : c.keys)
-    if (value && !meta.contains(key)) meta.add(key, *value);
-  gguf::Writer writer(std::move(meta));
-  std::vector<std::vector<std::byte>> data;
-  data.reserve(file.tensors().size());
-  for (const auto& t : file.tensors()) {
-    if (t.name == c.drop_tensor) continue;
-    std::vector<uint64_t> shape(t.shape.begin(), t.shape.begin() + t.n_dims);
-    if (t.name == c.transpose_tensor) std::reverse(shape.begin(), shape.end());
-    data.push_back(reader.read_all(t));
-    writer.add_tensor(t.name, t.dtype, shape, data.back());
-  }
-  const auto path = std::filesystem::temp_directory_path() /
-                    (std::string("moraine-bad-") + c.name + "-" + std::to_string(getpid()) + ".gguf");
-  writer.write(path);
-  return path.string();
-}
-
 class BadFile : public ::testing::TestWithParam<Change> {};
 
 TEST_P(BadFile, IsRefusedWithCauseAndPlace) {
   const Change& c = GetParam();
-  const std::string path = write_changed(c);
+  const char* build = std::getenv("MORAINE_BUILD_DIR");
+  const testing::EditedModel model(std::string(build ? build : "build") + "/test-models/tiny-llama-f32.gguf",
+                                   c.keys, [&](std::vector<testing::EditedTensor>& tensors) {
+                                     std::erase_if(tensors,
+                                                   [&](const auto& t) { return t.name == c.drop_tensor; });
+                                     for (auto& t : tensors)
+                                       if (t.name == c.transpose_tensor)
+                                         std::reverse(t.shape.begin(), t.shape.end());
+                                   });
   EngineOptions o;
-  o.model_path = path;
+  o.model_path = model.path();
   o.n_ctx = 256;
   try {
     Engine::load(o);
@@ -78,7 +49,6 @@ TEST_P(BadFile, IsRefusedWithCauseAndPlace) {
     for (const char* part : c.message_has)
       EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << part << " is not in: " << e.what();
   }
-  std::filesystem::remove(path);
 }
 
 std::optional<Value> u32(uint32_t v) { return Value(v); }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,15 +30,16 @@ using EditTensors = std::function<void(std::vector<EditedTensor>&)>;
 // The copy is deleted with this object.
 class EditedModel {
  public:
-  EditedModel(const std::filesystem::path& source, const std::map<std::string, gguf::Value>& keys,
-              const EditTensors& edit = {}) {
+  // Keys without a value are dropped, new ones are added.
+  EditedModel(const std::filesystem::path& source,
+              const std::map<std::string, std::optional<gguf::Value>>& keys, const EditTensors& edit = {}) {
     const gguf::File file = gguf::File::open(source);
     const gguf::TensorReader reader(file);
     gguf::Metadata meta;
     for (const auto& e : file.metadata().entries())
-      meta.add(e.key, keys.contains(e.key) ? keys.at(e.key) : e.value);
+      if (!keys.contains(e.key)) meta.add(e.key, e.value);
     for (const auto& [key, value] : keys)
-      if (!meta.contains(key)) meta.add(key, value);
+      if (value) meta.add(key, *value);
     std::vector<EditedTensor> tensors;
     for (const auto& t : file.tensors())
       tensors.push_back({t.name, t.dtype, {t.shape.begin(), t.shape.begin() + t.n_dims}, reader.read_all(t)});

@@ -109,11 +109,12 @@ TEST(UnusualFile, ManyHeadsMayShareOneKvHead) {
   constexpr int kHeads = 32, kHeadDim = 8;
   const auto shared_by = [](int group) {
     const auto key = [](uint32_t v) { return gguf::Value(v); };
-    const std::map<std::string, gguf::Value> keys = {{"llama.attention.head_count", key(kHeads)},
-                                                     {"llama.attention.head_count_kv", key(kHeads / group)},
-                                                     {"llama.attention.key_length", key(kHeadDim)},
-                                                     {"llama.attention.value_length", key(kHeadDim)},
-                                                     {"llama.rope.dimension_count", key(kHeadDim)}};
+    const std::map<std::string, std::optional<gguf::Value>> keys = {
+        {"llama.attention.head_count", key(kHeads)},
+        {"llama.attention.head_count_kv", key(kHeads / group)},
+        {"llama.attention.key_length", key(kHeadDim)},
+        {"llama.attention.value_length", key(kHeadDim)},
+        {"llama.rope.dimension_count", key(kHeadDim)}};
     return EditedModel(tiny_f32(), keys, [&](std::vector<EditedTensor>& tensors) {
       for (EditedTensor& t : tensors) {
         if (t.name.find("attn_k.") == std::string::npos && t.name.find("attn_v.") == std::string::npos)

@@ -134,12 +134,6 @@ uint64_t kv_head_bytes(KvType t, int32_t head_dim) {
 
 }  // namespace
 
-uint64_t CpuBackend::page_bytes_needed(const plan::KvShape& shape, KvType k, KvType v) {
-  uint64_t n = 0;
-  for (const auto& l : shape.layers) n += l.n_kv_heads * (kv_head_bytes(k, l.head_dim) + kv_head_bytes(v, l.head_dim));
-  return n;
-}
-
 void CpuBackend::set_kv(const plan::KvShape& shape, KvType k, KvType v) {
   kv_k_ = k, kv_v_ = v;
   kv_layers_.clear();

@@ -64,7 +64,6 @@ class CpuBackend final : public plan::Backend {
 
   void set_kv(const plan::KvShape& shape, KvType k, KvType v) override;
   uint64_t page_bytes() const override { return page_bytes_; }
-  static uint64_t page_bytes_needed(const plan::KvShape& shape, KvType k, KvType v);
   plan::PageId allocate_page() override;
   void free_page(plan::PageId page) noexcept override;
 

@@ -36,7 +36,6 @@ struct QuantBuffer {
   int16_t* sums = nullptr;
   int32_t k = 0;
   int32_t width = 0;
-  QuantRows rows() const { return {q, d, sums, k, k / width, k / 16}; }
   QuantRows from_row(int64_t r) const {
     return {q + r * k, d + r * (k / width), sums + r * (k / 16), k, k / width, k / 16};
   }
