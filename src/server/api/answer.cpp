@@ -47,10 +47,8 @@ class Answer::Sink : public GenerationSink {
 void Answer::start(const Call& call, Plan plan, std::unique_ptr<Protocol> protocol) {
   const int32_t n_ctx = call.model->engine->info().n_ctx;
   for (GenerationRequest& generation : plan.generations) {
-    const auto n_prompt = static_cast<int32_t>(std::min<std::size_t>(generation.prompt.size(), INT32_MAX));
-    if (n_prompt >= n_ctx) throw context_overflow(n_ctx, n_prompt);
-    const int32_t room = n_ctx - n_prompt;
-    if (generation.max_tokens > room) generation.max_tokens = room;
+    const int32_t room = n_ctx - static_cast<int32_t>(generation.prompt.size());  // add_prompt() left some
+    generation.max_tokens = std::min(generation.max_tokens, room);
   }
   const auto answer = std::make_shared<Answer>(call, plan, std::move(protocol));
   answer->submit(call, std::move(plan.generations));

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "server/api/testing/harness.h"
 
 namespace moraine::server {
@@ -207,6 +209,11 @@ TEST(Answer, AnOverflowIsRefusedBeforeAnyWork) {
   }
   EXPECT_EQ(h.post(kPath, {{"prompt", std::string(20, 'p')}}, 400)["error"]["code"],
             "context_length_exceeded");
+  // Many choices of a long prompt: refused before each gets its copy (128 of them would be 16 GB).
+  h.engine->model_info.n_ctx = 1000;
+  const auto exchange = h.begin("POST", kPath, dump({{"prompt", std::string(32 << 20, 'p')}, {"n", 128}}));
+  while (!exchange->ended) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(Json::parse(exchange->body)["error"]["code"], "context_length_exceeded");
   EXPECT_TRUE(h.engine->requests().empty());
 }
 

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -58,6 +57,20 @@ void compile_template(ServedModel& model, const ModelInfo& info, const ApiOption
 }
 
 }  // namespace
+
+// A large request in the queue. What it holds goes at once when its client leaves, not at its turn.
+class WaitingCall {
+ public:
+  explicit WaitingCall(Call call) : call_(std::move(call)) {}
+  std::optional<Call> take() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(call_, std::nullopt);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::optional<Call> call_;
+};
 
 struct Api::State {
   std::shared_ptr<const ApiOptions> options;
@@ -173,10 +186,13 @@ void Api::State::dispatch(const std::shared_ptr<http::Exchange>& exchange) {
   if (!ready) return exchange->reply(not_ready());
   Call call{exchange, ready, options, log};
   if (request.body.size() <= kLargeBody) return route.endpoint(call);
-  const auto gone = std::make_shared<std::atomic<bool>>(false);
-  exchange->on_close([gone] { *gone = true; });
-  large_requests.post([this, gone, &route, call = std::move(call)] {
-    if (!*gone) answer_errors(*call.exchange, [&] { route.endpoint(call); });
+  const auto waiting = std::make_shared<WaitingCall>(std::move(call));
+  exchange->on_close([weak = std::weak_ptr(waiting)] {
+    if (const auto left = weak.lock()) left->take();
+  });
+  large_requests.post([this, waiting, &route] {
+    const std::optional<Call> call = waiting->take();
+    if (call) answer_errors(*call->exchange, [&] { route.endpoint(*call); });
   });
 }
 

@@ -178,6 +178,12 @@ void completions(const Call& call) {
   }
   options.n = plan.n;
   const bool echo = body.boolean("echo").value_or(false);
+  // Evaluation tools take scores of the prompt from this; an answer without them would read as theirs.
+  if (echo && options.logprobs >= 0) {
+    throw unsupported_field("echo",
+                            "'echo' with 'logprobs' asks for log probabilities of the prompt, which "
+                            "are not available in this version of moraine; leave one of them out.");
+  }
   for (std::vector<TokenId>& prompt : prompts_from(call, body, "prompt")) {
     if (echo) options.echoes.push_back(call.model->tokenizer->decode(prompt));
     add_prompt(call, plan, std::move(prompt));

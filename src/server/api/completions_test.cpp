@@ -56,6 +56,9 @@ TEST(Completions, LegacyLogprobs) {
 TEST(Completions, WhatIsNotThereIsRefused) {
   ReadyHarness h;
   EXPECT_EQ(h.post("/v1/completions", {{"prompt", "a"}, {"suffix", "b"}}, 400)["error"]["param"], "suffix");
+  EXPECT_EQ(
+      h.post("/v1/completions", {{"prompt", "a"}, {"echo", true}, {"logprobs", 1}}, 400)["error"]["param"],
+      "echo");
   EXPECT_EQ(h.post("/v1/completions", {{"prompt", "a"}, {"best_of", 3}}, 400)["error"]["param"], "best_of");
   EXPECT_EQ(h.post("/v1/completions", {{"prompt", Json(std::vector<std::string>(100, "a"))}, {"n", 2}},
                    400)["error"]["param"],

@@ -126,6 +126,11 @@ void add_prompt(const Call& call, RequestPlan& plan, std::vector<TokenId> prompt
       throw bad_request("prompt", "The prompt is empty, and this model has no token to begin with.");
     prompt.push_back(bos);
   }
+  // Before a copy for each choice: 128 times the tokens of a large body would be many GB.
+  const int32_t n_ctx = call.model->engine->info().n_ctx;
+  if (prompt.size() >= static_cast<std::size_t>(std::max(n_ctx, 0))) {
+    throw context_overflow(n_ctx, static_cast<int32_t>(std::min<std::size_t>(prompt.size(), INT32_MAX)));
+  }
   if (plan.plan.generations.size() + static_cast<std::size_t>(plan.n) >
       static_cast<std::size_t>(std::max(call.options->max_choices, 1))) {
     throw bad_request("prompt",

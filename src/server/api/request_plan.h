@@ -28,7 +28,7 @@ struct PlanOptions {
 // Settles everything but the prompts from `body`. Throws ApiError 400.
 RequestPlan request_plan(const Call& call, const Fields& body, const PlanOptions& options);
 // Adds the generations of one prompt: n choices. An empty prompt becomes the model's bos token;
-// throws ApiError 400 where it has none.
+// throws ApiError 400 where it has none, and for a prompt that leaves no room in the context.
 void add_prompt(const Call& call, RequestPlan& plan, std::vector<TokenId> prompt);
 
 // The prompts of a completion request: a string, token ids, a mixture of both in one array, or an array of

@@ -108,17 +108,22 @@ std::vector<std::pair<TokenId, float>> logit_bias_from(const Fields& body, const
   if (!value.is_object() && !value.is_array())
     body.wrong_type("logit_bias", "an object or an array of pairs");
   std::vector<std::pair<TokenId, float>> out;
+  const auto check = [&] {  // at each entry: many texts of many tokens are not collected first
+    if (out.size() <= kMaxBiasedTokens) return;
+    throw bad_request("logit_bias", fmt::format("'logit_bias' names more than {} tokens.", kMaxBiasedTokens));
+  };
   if (value.is_object()) {  // OpenAI's: {"1234": -100}
-    for (const auto& [token, bias] : value.items()) add_bias(body, Json(token), bias, tokenizer, out);
+    for (const auto& [token, bias] : value.items()) {
+      add_bias(body, Json(token), bias, tokenizer, out);
+      check();
+    }
   } else {  // llama-server's: [[1234, -100], [" word", false]]
     for (const Json& pair : value) {
       if (!pair.is_array() || pair.size() != 2)
         body.wrong_type("logit_bias", "an array of [token, bias] pairs");
       add_bias(body, pair[0], pair[1], tokenizer, out);
+      check();
     }
-  }
-  if (out.size() > kMaxBiasedTokens) {
-    throw bad_request("logit_bias", fmt::format("'logit_bias' names more than {} tokens.", kMaxBiasedTokens));
   }
   return out;
 }

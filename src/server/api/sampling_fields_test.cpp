@@ -114,6 +114,7 @@ TEST_F(SamplingFields, LogitBiasInBothForms) {
         R"([[null,1]])", R"({"99999":1})", R"("x")", R"([[18446744073709551615,1]])"}) {
     EXPECT_EQ(refused({{"logit_bias", Json::parse(bad)}}), "logit_bias") << bad;
   }
+  EXPECT_EQ(refused({{"logit_bias", {{std::string(20000, 'x'), 1}, {"y", 1}}}}), "logit_bias");
 }
 
 TEST_F(SamplingFields, ConstraintsAreRefusedNotIgnored) {

@@ -27,6 +27,21 @@ constexpr std::size_t kCopiedBodyBytes = 64 * 1024;
 // A client that sends nothing for so long after an early answer has read it, or never will.
 constexpr auto kLingerSilence = 2s;
 
+// A request's share of ConnectionContext::held_body_bytes, for as long as anybody has the request: a
+// handler may keep it longer than its client stays.
+class HeldBytes {
+ public:
+  HeldBytes(std::shared_ptr<std::atomic<std::size_t>> total, std::size_t bytes)
+      : total_(std::move(total)), bytes_(bytes) {}
+  ~HeldBytes() { *total_ -= bytes_; }
+  HeldBytes(const HeldBytes&) = delete;
+  HeldBytes& operator=(const HeldBytes&) = delete;
+
+ private:
+  const std::shared_ptr<std::atomic<std::size_t>> total_;
+  const std::size_t bytes_;
+};
+
 }  // namespace
 
 Connection::Connection(ConnectionContext& context, Strand strand, std::unique_ptr<Stream> stream,
@@ -226,8 +241,10 @@ void Connection::call_handler(Request request) {
   auto tell_connection = [weak = weak_from_this()] {
     if (auto self = weak.lock()) asio::post(self->strand_, [self] { self->answer_changed(); });
   };
+  auto held = std::make_shared<HeldBytes>(context_.held_body_bytes, body_bytes_);
+  body_bytes_ = 0;  // the token's from here on
   answer_ = std::make_shared<PendingAnswer>(std::move(request), context_.options.max_queued_bytes,
-                                            std::move(tell_connection));
+                                            std::move(tell_connection), std::move(held));
   auto exchange = make_exchange(answer_);
   try {
     context_.handler(exchange);
@@ -348,13 +365,13 @@ asio::awaitable<void> Connection::hang_up() {
 
 // Counts the request's body against what the server holds in all. False where that is too much.
 bool Connection::hold_body(std::size_t bytes) {
-  context_.held_body_bytes += bytes - body_bytes_;
+  *context_.held_body_bytes += bytes - body_bytes_;
   body_bytes_ = bytes;
-  return context_.held_body_bytes <= context_.options.max_total_body_bytes;
+  return *context_.held_body_bytes <= context_.options.max_total_body_bytes;
 }
 
 void Connection::release_body() {
-  context_.held_body_bytes -= body_bytes_;
+  *context_.held_body_bytes -= body_bytes_;
   body_bytes_ = 0;
 }
 

@@ -31,7 +31,9 @@ struct ConnectionContext {
   ServerOptions options;
   Handler handler;
   std::atomic<bool> draining{false};
-  std::atomic<std::size_t> held_body_bytes{0};
+  // Shared with the requests counted in it: handlers may hold one beyond the server's end.
+  const std::shared_ptr<std::atomic<std::size_t>> held_body_bytes =
+      std::make_shared<std::atomic<std::size_t>>(0);
 
   // ServerStats, written by many threads.
   std::atomic<std::size_t> open_exchanges{0};
@@ -99,7 +101,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool discarding_ = false;                // what arrives is of no interest (see linger_timeout)
   bool unclean_ = false;                   // the client may still be sending
   std::shared_ptr<PendingAnswer> answer_;  // of the exchange under way
-  std::size_t body_bytes_ = 0;             // of its request, counted in context_.held_body_bytes
+  std::size_t body_bytes_ =
+      0;  // of its request, counted in context_.held_body_bytes until the handler has it
 };
 
 }  // namespace moraine::http

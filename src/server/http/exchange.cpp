@@ -30,8 +30,12 @@ class HandlerEnd final : public Exchange {
 
 }  // namespace
 
-PendingAnswer::PendingAnswer(Request request, std::size_t max_queued_bytes, std::function<void()> wake)
-    : request_(std::move(request)), max_queued_bytes_(max_queued_bytes), wake_(std::move(wake)) {}
+PendingAnswer::PendingAnswer(Request request, std::size_t max_queued_bytes, std::function<void()> wake,
+                             std::shared_ptr<void> held)
+    : held_(std::move(held)),
+      request_(std::move(request)),
+      max_queued_bytes_(max_queued_bytes),
+      wake_(std::move(wake)) {}
 
 Outgoing PendingAnswer::take() {
   std::lock_guard lock(mutex_);

@@ -26,8 +26,10 @@ struct Outgoing {
 class PendingAnswer {
  public:
   // `wake` is called, under a lock and on any thread, when take() has something new to give: it must
-  // only pass the word on. Writing is refused beyond `max_queued_bytes` that were not taken.
-  PendingAnswer(Request request, std::size_t max_queued_bytes, std::function<void()> wake);
+  // only pass the word on. Writing is refused beyond `max_queued_bytes` that were not taken. `held` is
+  // let go with the request.
+  PendingAnswer(Request request, std::size_t max_queued_bytes, std::function<void()> wake,
+                std::shared_ptr<void> held);
 
   // The connection's end.
   Outgoing take();
@@ -51,6 +53,7 @@ class PendingAnswer {
   enum class Stage { kUnanswered, kStreaming, kComplete };
   void wake_locked();
 
+  const std::shared_ptr<void> held_;
   const Request request_;
   const std::size_t max_queued_bytes_;
   mutable std::mutex mutex_;

@@ -98,12 +98,35 @@ TEST(ServerLimits, BodiesOfAllRequestsTogether) {
   EXPECT_EQ(refused.status, 503);
   EXPECT_FALSE(refused.header("Retry-After").empty());
   held->reply({});
+  held.reset();
   EXPECT_EQ(first.read_response().status, 200);
   first.send(post);
   held = inbox.take();
   ASSERT_TRUE(held) << "an answered request no longer counts";
   held->reply({});
+  held.reset();
   EXPECT_EQ(first.read_response().status, 200);
+}
+
+TEST(ServerLimits, BodiesCountUntilTheHandlerLetsThemGo) {
+  Inbox inbox;
+  TestServer server(inbox.handler(), {.max_total_body_bytes = 1000});
+  const std::string post = "POST / HTTP/1.1\r\nContent-Length: 600\r\n\r\n" + std::string(600, 'x');
+  std::shared_ptr<Exchange> held;
+  {
+    Client leaves(server.port());
+    leaves.send(post);
+    held = inbox.take();
+    ASSERT_TRUE(held);
+  }
+  ASSERT_TRUE(eventually([&] { return server.server.stats().open_connections == 0; }));
+  Client refused(server.port());
+  refused.send(post);
+  EXPECT_EQ(refused.read_response().status, 503) << "its client left, but the request is in memory";
+  held.reset();
+  Client taken(server.port());
+  taken.send(post);
+  EXPECT_TRUE(inbox.take());
 }
 
 TEST(ServerLimits, TooManyConnectionsAreTold) {

@@ -26,7 +26,7 @@ struct ServerOptions {
   // What a client may make the server hold. Beyond: 431, 413, 503.
   std::size_t max_header_bytes = 64 * 1024;
   std::size_t max_body_bytes = 64 * 1024 * 1024;
-  std::size_t max_total_body_bytes = 1024 * 1024 * 1024;  // of all unanswered requests together
+  std::size_t max_total_body_bytes = 1024 * 1024 * 1024;  // of all requests that arrive or that a handler has
   std::size_t max_connections = 512;
   std::size_t max_connections_per_address = 0;  // 0: no limit of its own (a proxy is one address)
   // Of a stream whose reader is slow, beside one batch of at most the same size being sent. Beyond,
