@@ -1,6 +1,6 @@
 # moraine's two commands, `make run` and `make test`, and the ones behind them.
 # This file only names the steps: what is installed is in scripts/setup, how the program is built in
-# CMakeLists.txt and CMakePresets.json, what the tests are in scripts/test. `make help` explains.
+# CMakeLists.txt and CMakePresets.json, what the tests are in scripts/run_tests.py. `make help` explains.
 
 PORT  ?= 8081
 MODEL ?= models/smollm2-135m-instruct-q4_1.gguf

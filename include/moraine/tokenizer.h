@@ -1,6 +1,6 @@
 // Text to token ids and back, as the vocabulary inside a model file defines it. A Tokenizer is
 // immutable and may be used from any number of threads; all work memory belongs to the call.
-// Built from a file by tokenizer/load.h; chat templates are not here but in <moraine/chat.h>.
+// Built from a file by tokenizer/load.h; chat templates are in chat/template.h.
 #pragma once
 
 #include <cstddef>
