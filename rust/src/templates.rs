@@ -25,6 +25,10 @@ use crate::shims;
 pub const MAX_SOURCE_BYTES: usize = 512 << 10;
 /// Messages, tools and variables together; a prompt of a million tokens is some 5 MB.
 pub const MAX_INPUT_BYTES: usize = 32 << 20;
+/// JSON values among them: an object of one member takes 600 bytes of memory for 8 of text, so without
+/// this limit a request could drive an honest template into the guard. An agent's session of 900
+/// messages has some 10,000.
+pub const MAX_INPUT_VALUES: usize = 256 << 10;
 /// The rendered prompt.
 pub const MAX_OUTPUT_BYTES: usize = 64 << 20;
 
@@ -159,6 +163,16 @@ impl Template {
                 ),
             ));
         }
+        let n_values: usize =
+            [&input.messages, &input.tools, &input.variables].map(|json| count_values(json)).iter().sum();
+        if n_values > MAX_INPUT_VALUES {
+            return Err(Failure::new(
+                FailureKind::Limit,
+                format!(
+                    "the messages and tools hold {n_values} values, and at most {MAX_INPUT_VALUES} are read"
+                ),
+            ));
+        }
         if self.given_up.load(Ordering::Relaxed) {
             return Err(Failure::new(
                 FailureKind::Limit,
@@ -242,6 +256,21 @@ impl Compiled {
         }
         Ok(text)
     }
+}
+
+/// Openings and commas outside strings: the number of values or somewhat more, before any is made.
+fn count_values(json: &str) -> usize {
+    let (mut n, mut in_string, mut escaped) = (0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' | b',' if !in_string => n += 1,
+            _ => {}
+        }
+    }
+    n
 }
 
 fn parse(what: &str, json: &str) -> Result<Value, Failure> {

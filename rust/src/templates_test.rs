@@ -51,6 +51,21 @@ fn input_must_be_json() {
     assert_eq!(render_with("", "[").unwrap_err().kind, FailureKind::Input);
 }
 
+// What a request holds is refused before it costs memory: the guard is for templates, and whom it stops
+// once is never tried again.
+#[test]
+fn values_of_the_input_are_limited() {
+    let template = Template::compile("{{ messages|length }}", "").unwrap();
+    let list = |n: usize| format!("[{}0]", r#"{"":0},"#.repeat(n));
+    let most = (MAX_INPUT_VALUES - 1) / 2;
+    let refused = template.render(input(&list(1_900_000))).unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Limit);
+    assert_eq!(template.render(input(&list(most + 1))).unwrap_err().kind, FailureKind::Limit);
+    assert_eq!(template.render(input(&list(most))).unwrap(), (most + 1).to_string());
+    let text = format!(r#"["\"{}"]"#, "[{,".repeat(MAX_INPUT_VALUES));
+    assert_eq!(template.render(input(&text)).unwrap(), "1", "text is no values");
+}
+
 #[test]
 fn hostile_templates_end() {
     let sources = [
