@@ -1,15 +1,19 @@
 // The table of options against real command lines; the ready block; texts for people.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <sstream>
 
 #include "app.h"
 #include "loading.h"
+#include "log.h"
 #include "model_path.h"
 #include "option_table.h"
 #include "ready_block.h"
@@ -366,6 +370,17 @@ TEST(Texts, ModelOutputCannotDriveTheTerminal) {
             "\xEF\xBF\xBD"
             "31m");
   EXPECT_EQ(terminal_safe("é😀"), "é😀");
+}
+
+TEST(Log, AClientsTextStaysOnItsLine) {
+  Settings s;
+  s.log_file = testing::TempDir() + "moraine-log-" + std::to_string(getpid());
+  Console console;
+  write_log(*make_log(s, console), server::LogLevel::kError, "GET /a\nerror: \x1b[2Jforged: 404");
+  std::ifstream in(s.log_file);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  EXPECT_THAT(text, HasSubstr("GET /a error: \xE2\x90\x9B[2Jforged: 404\n"));
+  std::remove(s.log_file.c_str());
 }
 
 TEST(ModelPath, AMissingFileNamesWhatIsNear) {

@@ -5,6 +5,7 @@
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <mutex>
 
 namespace moraine::app {
@@ -19,8 +20,7 @@ class ConsoleSink final : public spdlog::sinks::base_sink<std::mutex> {
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t buffer;
     formatter_->format(message, buffer);
-    // Paths and the like come from clients.
-    std::string text = terminal_safe({buffer.data(), buffer.size()});
+    std::string text(buffer.data(), buffer.size());
     while (text.ends_with('\n')) text.pop_back();
     const bool bad = message.level >= spdlog::level::err, worrying = message.level == spdlog::level::warn;
     console_.line(bad        ? console_.styled(text, Style::kRed)
@@ -57,7 +57,10 @@ std::shared_ptr<spdlog::logger> make_log(const Settings& s, Console& console) {
   return log;
 }
 
-void write_log(spdlog::logger& log, server::LogLevel level, const std::string& line) {
+void write_log(spdlog::logger& log, server::LogLevel level, const std::string& text) {
+  // A path that a client chose must not make a line of its own, nor drive a terminal that shows the file.
+  std::string line = terminal_safe(text);
+  std::replace(line.begin(), line.end(), '\n', ' ');
   switch (level) {
     case server::LogLevel::kDebug:
       log.debug("{}", line);

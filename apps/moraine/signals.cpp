@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 
 namespace moraine::app {
@@ -69,7 +70,11 @@ int wait_readable(std::initializer_list<int> fds, int timeout_ms) noexcept {
   nfds_t n = 0;
   for (const int fd : fds)
     if (n < 4) polled[n++] = {fd, POLLIN, 0};
-  if (poll(polled, n, timeout_ms) <= 0) return -1;
+  int n_ready = 0;
+  do {  // an interrupted wait (a debugger, a stop and go) is no event
+    n_ready = poll(polled, n, timeout_ms);
+  } while (n_ready < 0 && errno == EINTR);
+  if (n_ready <= 0) return -1;
   for (nfds_t i = 0; i < n; ++i)
     if (polled[i].revents != 0) return static_cast<int>(i);
   return -1;
