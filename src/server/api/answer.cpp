@@ -44,7 +44,22 @@ class Answer::Sink : public GenerationSink {
   uint32_t index_;
 };
 
+namespace {
+
+// Generations that may wait at once. Each holds its prompt: without a limit, every connection with 128
+// choices of a full context would fill the memory.
+constexpr int32_t kMaxWaiting = 1024;
+
+}  // namespace
+
 void Answer::start(const Call& call, Plan plan, std::unique_ptr<Protocol> protocol) {
+  if (const int32_t waiting = call.model->engine->stats().waiting; waiting >= kMaxWaiting) {
+    throw unavailable(
+        "queue_full",
+        fmt::format("The server is full: {} generations are waiting for their turn. Try again later.",
+                    waiting),
+        5);
+  }
   const int32_t n_ctx = call.model->engine->info().n_ctx;
   for (GenerationRequest& generation : plan.generations) {
     const int32_t room = n_ctx - static_cast<int32_t>(generation.prompt.size());  // add_prompt() left some

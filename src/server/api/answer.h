@@ -75,7 +75,7 @@ struct Plan {
 
 class Answer : public std::enable_shared_from_this<Answer> {
  public:
-  // Throws ApiError where nothing was sent yet (engine full). Otherwise returns at once;
+  // Throws ApiError where nothing was sent yet (queue full). Otherwise returns at once;
   // the answer keeps itself alive through the engine's sinks until it is complete.
   static void start(const Call& call, Plan plan, std::unique_ptr<Protocol> protocol);
 

@@ -217,6 +217,20 @@ TEST(Answer, AnOverflowIsRefusedBeforeAnyWork) {
   EXPECT_TRUE(h.engine->requests().empty());
 }
 
+TEST(Answer, AFullQueueAsksToTryAgain) {
+  ReadyHarness h;
+  h.engine->n_waiting = 1023;
+  h.post(kPath, {{"prompt", "hi"}});
+  h.engine->n_waiting = 1024;
+  for (const char* stream : {"true", "false"}) {
+    const auto exchange = h.call("POST", kPath, std::string(R"({"prompt":"hi","stream":)") + stream + "}");
+    EXPECT_EQ(exchange->head.status, 503);
+    EXPECT_NE(exchange->header("Retry-After"), "");
+    EXPECT_EQ(Json::parse(exchange->body)["error"]["code"], "queue_full");
+  }
+  EXPECT_EQ(h.engine->requests().size(), 1u);
+}
+
 TEST(Answer, WhatTheEngineRefusesIsAStatus) {
   ReadyHarness h;
   h.engine->refuse = Error(ErrorCode::kUnavailable, "The queue is full.");

@@ -173,6 +173,7 @@ EngineStats FakeEngine::stats() const {
   const std::lock_guard lock(mutex_);
   EngineStats stats = stats_;
   stats.running = static_cast<int32_t>(running_.size());
+  stats.waiting = n_waiting;
   return stats;
 }
 
