@@ -108,7 +108,8 @@ struct GenerationStats {
 };
 
 // Receives a generation's events, in order, on the engine's thread: return quickly, never block,
-// never throw. Exactly one of on_finish and on_error is called, last.
+// never throw. Exactly one of on_finish and on_error is called, last. A sink must not own the engine:
+// the engine's thread cannot destroy it.
 class GenerationSink {
  public:
   virtual ~GenerationSink() = default;

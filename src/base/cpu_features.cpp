@@ -1,5 +1,7 @@
 #include "base/cpu_features.h"
 
+#include "base/cgroup.h"
+
 #include <sched.h>
 #include <unistd.h>
 
@@ -25,20 +27,25 @@ CpuFeatures detect_cpu() {
   f.avx2 = f.avx2 && __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 29));  // F16C
   f.avx512_vnni = f.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
-  f.amx_int8 = f.avx512_vnni && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 25)) && (d & (1u << 24));
+  f.amx_int8 =
+      f.avx512_vnni && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 25)) && (d & (1u << 24));
 #endif
   return f;
 }
 
 namespace {
 
-// cgroup v2 quota in CPUs; infinity where there is none.
+// The smallest quota in CPUs of this process's control groups; infinity where there is none.
 double cgroup_cpus() {
-  std::ifstream in("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(in >> quota >> period) || quota == "max" || period <= 0) return INFINITY;
-  return std::max(1.0, std::atof(quota.c_str()) / period);
+  double cpus = INFINITY;
+  for (const std::string& group : cgroup_folders()) {
+    std::ifstream in(group + "/cpu.max");
+    std::string quota;
+    double period = 0;
+    if (in >> quota >> period && quota != "max" && period > 0)
+      cpus = std::min(cpus, std::atof(quota.c_str()) / period);
+  }
+  return std::max(1.0, cpus);
 }
 
 }  // namespace

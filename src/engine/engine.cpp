@@ -347,7 +347,7 @@ void EngineImpl::drop_cancelled() {
 }
 
 int32_t EngineImpl::slice_rows(bool beside_decode) const {
-  if (seconds_per_row_ <= 0) return std::min(max_rows_, 128);  // the first slice measures
+  if (seconds_per_row_ <= 0) return std::min(max_rows_, kMinSlice);  // the first slice measures
   const double rows = (beside_decode ? kSliceSecondsBesideDecode : kSliceSeconds) / seconds_per_row_;
   return static_cast<int32_t>(std::clamp<double>(rows, std::min(kMinSlice, max_rows_), max_rows_));
 }

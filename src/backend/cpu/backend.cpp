@@ -156,6 +156,7 @@ void CpuBackend::set_kv(const plan::KvShape& shape, KvType k, KvType v) {
 
 plan::PageId CpuBackend::allocate_page() {
   auto memory = std::make_unique<Mapping>(page_bytes_);
+  free_ids_.reserve(pages_.size() + 1);  // so that freeing needs no memory
   plan::PageId id;
   if (free_ids_.empty()) {
     id = static_cast<plan::PageId>(pages_.size());
