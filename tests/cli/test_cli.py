@@ -298,7 +298,8 @@ class Terminal:
 
 @needs_model
 def test_a_conversation_on_a_terminal():
-    terminal = Terminal("run", MODEL, "--temp", "0", "-n", "200", "--ignore-eos")
+    # Long enough that Ctrl-C meets an answer that is still being written, on a busy machine too.
+    terminal = Terminal("run", MODEL, "--temp", "0", "-n", "1000", "--ignore-eos")
     terminal.wait_for(r"> ")
     terminal.send("My name is Ada.\n")
     terminal.wait_for(r"tokens read in .* written")
