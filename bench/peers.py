@@ -126,7 +126,7 @@ def moraine(program):
     return Engine(
         "moraine",
         lambda model, p, n, t: [program, "bench", "-m", model, "-p", p, "-n", n, "-t", t, "-r", 1, "-o", "json"],
-        lambda model, t: [program, "run", "-m", model, "-t", t, "-n", 1, "Hello"])
+        lambda model, t: [program, "run", "-m", model, "-t", t, "-c", 1024, "-n", 1, "Hello"])
 
 
 def scripted(title, prefix, environment=None):
