@@ -33,6 +33,8 @@ namespace {
 // other, on a thread of their own, so that no other request waits for them.
 constexpr std::size_t kLargeBody = 1 << 20;
 
+constexpr std::size_t kMaxLoggedBytes = 500;  // of a line that may quote what a client sent
+
 void compile_template(ServedModel& model, const ModelInfo& info, const ApiOptions& options, Log& log) {
   const auto text_of = [&](TokenId id) {
     return model.tokenizer->contains(id) ? std::string(model.tokenizer->token_bytes(id)) : "";
@@ -96,7 +98,7 @@ struct Api::State {
 Api::Api(ApiOptions options) : state_(std::make_unique<State>()) {
   if (!options.chat_template_kwargs.empty()) {
     try {
-      const Json kwargs = parse_json(options.chat_template_kwargs);
+      const Json kwargs = parse_json(options.chat_template_kwargs, "What was given");
       Fields{kwargs};
     } catch (const ApiError& e) {
       throw Error(
@@ -151,12 +153,15 @@ void Api::handle(std::shared_ptr<http::Exchange> exchange) noexcept {
 void Api::State::answer_errors(http::Exchange& exchange, const std::function<void()>& work) noexcept {
   try {
     http::Response response;
+    std::string reason = "an internal error";
     try {
       work();
       return;
     } catch (const ApiError& e) {
+      reason = e.what();
       response = error_response(e);
     } catch (const Error& e) {
+      reason = e.what();
       response = error_response(to_api_error(e));
     } catch (const std::bad_alloc&) {
       response =
@@ -166,8 +171,10 @@ void Api::State::answer_errors(http::Exchange& exchange, const std::function<voi
       response = error_response(
           ApiError(500, "server_error", "internal", fmt::format("Internal error: {}.", e.what())));
     }
-    log->line(LogLevel::kDebug,
-              fmt::format("{} {}: {}", exchange.request().method, exchange.request().path, response.status));
+    // What a client did wrong is looked for in the log; a client that waits for the model asks without end.
+    const std::string line = fmt::format("{} {} refused with {}: {}", exchange.request().method,
+                                         exchange.request().path, response.status, reason);
+    log->line(response.status < 500 ? LogLevel::kInfo : LogLevel::kDebug, line.substr(0, kMaxLoggedBytes));
     exchange.reply(std::move(response));
   } catch (...) {  // no memory even for the error; the transport answers an exchange that was dropped
   }

@@ -4,10 +4,26 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 #include "server/api/errors.h"
 
 namespace moraine::server {
+namespace {
+
+template <typename T>
+ApiError out_of_range(const std::string& path, T min, T max) {
+  if constexpr (std::is_integral_v<T>) {  // bounds that nobody set are not worth their 19 digits
+    if (max == std::numeric_limits<T>::max()) {
+      return min == std::numeric_limits<T>::min()
+                 ? bad_request(path, fmt::format("'{}' must be a number that fits into 64 bits.", path))
+                 : bad_request(path, fmt::format("'{}' must be at least {}, within 64 bits.", path, min));
+    }
+  }
+  return bad_request(path, fmt::format("'{}' must lie between {} and {}.", path, min, max));
+}
+
+}  // namespace
 
 const char* kind_of(const Json& value) {
   switch (value.type()) {
@@ -67,25 +83,24 @@ std::optional<std::string> Fields::string(const char* name) const {
 std::optional<int64_t> Fields::integer(const char* name, int64_t min, int64_t max) const {
   const Json* value = find(name);
   if (value == nullptr) return std::nullopt;
-  const auto out_of_range = [&]() -> ApiError {
-    return bad_request(path(name), fmt::format("'{}' must lie within {} and {}.", path(name), min, max));
-  };
   int64_t result = 0;
   if (value->is_number_unsigned()) {
     const auto u = value->get<uint64_t>();
-    if (u > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) throw out_of_range();
+    if (u > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+      throw out_of_range(path(name), min, max);
     result = static_cast<int64_t>(u);
   } else if (value->is_number_integer()) {
     result = value->get<int64_t>();
   } else if (value->is_number_float()) {
     const double d = value->get<double>();
     if (d != std::floor(d)) wrong_type(name, "a whole number");
-    if (!(d >= -9.2e18 && d <= 9.2e18)) throw out_of_range();  // beyond it the cast is undefined
+    if (!(d >= -9.2e18 && d <= 9.2e18))
+      throw out_of_range(path(name), min, max);  // beyond it the cast is undefined
     result = static_cast<int64_t>(d);
   } else {
     wrong_type(name, "a whole number");
   }
-  if (result < min || result > max) throw out_of_range();
+  if (result < min || result > max) throw out_of_range(path(name), min, max);
   return result;
 }
 
@@ -94,9 +109,7 @@ std::optional<double> Fields::number(const char* name, double min, double max) c
   if (value == nullptr) return std::nullopt;
   if (!value->is_number()) wrong_type(name, "a number");
   const double d = value->get<double>();
-  if (!(d >= min && d <= max)) {
-    throw bad_request(path(name), fmt::format("'{}' must lie within {} and {}.", path(name), min, max));
-  }
+  if (!(d >= min && d <= max)) throw out_of_range(path(name), min, max);
   return d;
 }
 
@@ -107,7 +120,10 @@ std::vector<std::string> Fields::strings(const char* name) const {
   if (!value->is_array()) wrong_type(name, "a string or an array of strings");
   std::vector<std::string> result;
   for (const Json& item : *value) {
-    if (!item.is_string()) wrong_type(name, "a string or an array of strings");
+    if (!item.is_string()) {
+      throw bad_request(path(name), fmt::format("'{}[{}]' must be a string, not {}.", path(name),
+                                                result.size(), kind_of(item)));
+    }
     result.push_back(item.get<std::string>());
   }
   return result;

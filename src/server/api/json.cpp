@@ -108,7 +108,7 @@ std::string mend_json(std::string_view text) {
   return out;
 }
 
-Json parse_json(std::string_view text) {
+Json parse_json(std::string_view text, const char* what) {
   if (std::all_of(text.begin(), text.end(), [](unsigned char c) { return c <= ' '; })) {
     throw bad_request("", "The request has no body; send a JSON object.");
   }
@@ -116,7 +116,7 @@ Json parse_json(std::string_view text) {
   try {
     return Json::parse(mended);
   } catch (const Json::parse_error& e) {
-    throw bad_request("", "The request body is not valid JSON: " + parser_message(e.what()) + ".");
+    throw bad_request("", fmt::format("{} is not valid JSON: {}.", what, parser_message(e.what())));
   } catch (const Json::out_of_range& e) {
     throw bad_request(
         "", "The request body holds a number that no double can: " + parser_message(e.what()) + ".");

@@ -18,7 +18,8 @@ inline constexpr std::size_t kMaxJsonValues = 4u << 20;  // of one document: eac
 
 // Throws ApiError 400 with line and column. Lone surrogates (\ud800 without its pair) become U+FFFD;
 // of duplicate keys the last one counts; numbers beyond a double (1e400) are refused.
-Json parse_json(std::string_view text);
+// `what` begins the message of a text that is not JSON.
+Json parse_json(std::string_view text, const char* what = "The request body");
 
 // Bytes that are not UTF-8 become U+FFFD; never throws for what text values hold.
 std::string dump(const Json& value);
