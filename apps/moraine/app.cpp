@@ -110,7 +110,8 @@ void place_arguments(Invocation& invocation, const CommandInfo& c) {
       invocation.prompt += (invocation.prompt.empty() ? "" : " ") + rest[used];
   } else if (used < rest.size()) {
     throw options::UsageError(
-        fmt::format("what is {} for? `moraine {}` takes one model", rest[used], c.name));
+        fmt::format("unexpected argument {}: `moraine {}` takes one model, and {} is it", rest[used], c.name,
+                    invocation.settings.engine.model_path));
   }
   if (!invocation.settings.engine.model_path.empty()) return;
   for (const char* by_name : {"-hf", "-mu", "-dr"})

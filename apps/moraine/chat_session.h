@@ -21,6 +21,9 @@ class ChatSession {
   // Throws Error where the template does not compile.
   ChatSession(std::shared_ptr<Engine> engine, const Settings& settings);
 
+  // What to know about the chat template, such as that the file has none; empty: nothing.
+  const std::string& note() const noexcept { return template_->note(); }
+
   // Adds the user's message, generates the answer, hands its text to `on_text` as it comes, and keeps it.
   // What a signal cut off is kept as far as it came; after an Error the question is taken back.
   Outcome ask(std::string_view question, Signals& signals,

@@ -350,11 +350,12 @@ void add_without_effect(Table& t) {
             {"-ag, --agent", "all its tools", "LLAMA_ARG_AGENT", "-no-ag, --no-agent"},
             {"--log-prompts-dir DIR", "log prompts"}});
   t.section("Without effect", kRun);
-  add_rows(t, Kind::kNone, "there is nothing like it here",
+  add_rows(t, Kind::kNone, "with a prompt one answer, without one a conversation",
            {{"-cnv, --conversation", "talk", nullptr, "-no-cnv, --no-conversation"},
             {"-i, --interactive", "talk"},
-            {"-st, --single-turn", "answer once"},
-            {"--display-prompt", "print the prompt", nullptr, "--no-display-prompt"},
+            {"-st, --single-turn", "answer once"}});
+  add_rows(t, Kind::kNone, "the answer alone is printed, without colours",
+           {{"--display-prompt", "print the prompt", nullptr, "--no-display-prompt"},
             {"-co, --color", "colours"}});
   t.section("Without effect", kBench);
   add_rows(t, Kind::kNone, "there is nothing like it here",

@@ -90,9 +90,10 @@ std::vector<ReadyLine> ready_block(const ReadyState& s) {
                             size_text(s.info.size_bytes), s.load_seconds)},
       {"device", s.info.device},
       {"context", context_text(s)},
-      {"memory",
-       fmt::format("{} of {} GB that are free: weights {}, cache {} for a full context, work space {}",
-                   gb(m.total()), gb(m.available), gb(m.weights), gb(m.kv), gb(m.scratch + m.other))}};
+      {"memory", fmt::format("{} of {} GB that {}: weights {}, cache {} for a full context, work space {}",
+                             gb(m.total()), gb(m.available),
+                             s.settings.engine.memory_limit_bytes ? "may be used" : "are free", gb(m.weights),
+                             gb(m.kv), gb(m.scratch + m.other))}};
 
   std::vector<ReadyLine> tail;
   const std::string where =

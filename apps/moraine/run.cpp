@@ -141,6 +141,8 @@ class Runner {
       return !signals_.take();
     });
     session_ = std::make_unique<ChatSession>(engine_, settings_);
+    if (!session_->note().empty() && settings_.verbosity >= 2 && !settings_.log_disabled)
+      console_.warn(session_->note());
   }
 
   Outcome answer(const std::string& prompt) {

@@ -37,7 +37,7 @@ void require_fit(const MemoryEstimate& e, const std::string& name) {
           ? fmt::format("A context of {} tokens would fit: -c {}.", e.n_ctx_fits, e.n_ctx_fits)
           : "No context fits: choose a smaller model or quantisation, or free memory.";
   throw Error(ErrorCode::kOutOfMemory, fmt::format("{} needs {:.2f} GB: weights {:.2f}, cache of {} tokens "
-                                                   "{:.2f}, work space {:.2f}; {:.2f} GB are free. {}",
+                                                   "{:.2f}, work space {:.2f}; {:.2f} GB may be used. {}",
                                                    name, gb(e.total()), gb(e.weights), e.n_ctx, gb(e.kv),
                                                    gb(e.scratch + e.other), gb(e.available), remedy));
 }

@@ -125,7 +125,7 @@ def test_version():
     (["serve", "-c"], ["-c needs a value"]),
     (["serve"], ["no model was named"]),
     (["serve", "-hf", "user/model"], ["-hf user/model: fetching models by name is still to come"]),
-    (["serve", "a.gguf", "b.gguf"], ["b.gguf"]),
+    (["serve", "a.gguf", "b.gguf"], ["unexpected argument b.gguf", "a.gguf is it"]),
     (["bench", "-o", "yaml", "x.gguf"], ["-o must be one of"]),
 ])
 def test_a_command_line_that_cannot_be_meant(args, words, tmp_path):
@@ -252,6 +252,16 @@ def test_run_errors():
     warned = moraine("run", MODEL, "Hi", "-n", "1", "--numa", "x", "-ngl", "99")
     assert warned.returncode == 0
     assert len([line for line in warned.stderr.splitlines() if line.startswith("warning:")]) == 2
+
+
+@needs_model
+def test_run_says_what_became_of_a_missing_chat_template(tmp_path):
+    file = tmp_path / "base.gguf"  # the key under another name is as good as gone
+    file.write_bytes(MODEL.read_bytes().replace(b"tokenizer.chat_template", b"tokenizer.chat_tXmplate", 1))
+    done = moraine("run", file, "Hi", "-n", "1")
+    assert done.returncode == 0
+    assert "warning: The model file has no chat template: ChatML is used" in done.stderr
+    assert moraine("run", file, "Hi", "-n", "1", "--chat-template", "chatml").stderr == ""
 
 
 @needs_model
@@ -444,8 +454,13 @@ def test_log_lines_and_the_log_file(tmp_path):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         body = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2})
         connection.request("POST", "/v1/chat/completions", body, {"Authorization": "Bearer sesame"})
-        assert connection.getresponse().status == 200
+        answer = connection.getresponse()
+        assert answer.status == 200
+        answer.read()
         server.wait_for(r"info: .*/v1/chat/completions done.*\n")
+        connection.request("POST", "/v1/chat/completions", "{}", {"Authorization": "Bearer sesame"})
+        assert connection.getresponse().status == 400
+        server.wait_for(r"info: POST /v1/chat/completions refused with 400: 'messages' is missing\.\n")
         server.process.send_signal(signal.SIGTERM)
         assert server.end() == 0
         assert "sesame" not in server.output
