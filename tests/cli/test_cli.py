@@ -457,7 +457,7 @@ def test_log_lines_and_the_log_file(tmp_path):
         answer = connection.getresponse()
         assert answer.status == 200
         answer.read()
-        server.wait_for(r"info: .*/v1/chat/completions done.*\n")
+        server.wait_for(r"info: .*/v1/chat/completions done after \d+ ms: .*\n")
         connection.request("POST", "/v1/chat/completions", "{}", {"Authorization": "Bearer sesame"})
         assert connection.getresponse().status == 400
         server.wait_for(r"info: POST /v1/chat/completions refused with 400: 'messages' is missing\.\n")

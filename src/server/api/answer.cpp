@@ -294,10 +294,13 @@ void Answer::log_end(const char* how) const {
     prompt_ms = std::max(prompt_ms, choice.stats.prompt_ms);
     generated_ms = std::max(generated_ms, choice.stats.generated_ms);
   }
+  // Choices and requests may wait for each other: only the whole says what the client saw.
+  const double whole_ms = std::chrono::duration<double, std::milli>(Clock::now() - started_).count();
   log_->line(
       LogLevel::kInfo,
-      fmt::format("{} {}: {} prompt tokens ({} cached) in {:.0f} ms, {} tokens in {:.0f} ms",
-                  exchange_->request().path, how, n_prompt, n_cached, prompt_ms, n_generated, generated_ms));
+      fmt::format("{} {} after {:.0f} ms: {} prompt tokens ({} cached) in {:.0f} ms, {} tokens in {:.0f} ms",
+                  exchange_->request().path, how, whole_ms, n_prompt, n_cached, prompt_ms, n_generated,
+                  generated_ms));
 }
 
 }  // namespace moraine::server

@@ -116,6 +116,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   void cancel_all();
   void log_end(const char* how) const;
 
+  const Clock::time_point started_ = Clock::now();
   // Never the engine: its sinks own the answer, and the last owner of an engine must not be its own
   // thread. The same holds for protocols.
   const std::shared_ptr<http::Exchange> exchange_;
