@@ -20,25 +20,25 @@ class Tokenizer;
 enum class KvType : uint8_t { kF16, kQ8_0, kF32 };
 
 struct EngineOptions {
-  std::string model_path;      // a GGUF file, or the first file of a split set
-  int32_t n_ctx = 0;           // tokens of context for each sequence; 0: the trained length or what fits
-  int32_t n_threads = 0;       // 0: physical cores this process may use
-  int32_t n_threads_batch = 0; // while prompts are read; 0: as n_threads
-  int32_t n_batch = 2048;      // most rows of a step
-  int32_t n_ubatch = 512;      // most rows of one forward pass
-  int32_t n_parallel = 4;      // most generations running at once; further ones wait their turn
+  std::string model_path;       // a GGUF file, or the first file of a split set
+  int32_t n_ctx = 0;            // tokens of context for each sequence; 0: the trained length or what fits
+  int32_t n_threads = 0;        // 0: physical cores this process may use
+  int32_t n_threads_batch = 0;  // while prompts are read; 0: as n_threads
+  int32_t n_batch = 2048;       // most rows of a step
+  int32_t n_ubatch = 512;       // most rows of one forward pass
+  int32_t n_parallel = 4;       // most generations running at once; further ones wait their turn
   KvType kv_type_k = KvType::kF16;
   KvType kv_type_v = KvType::kF16;
-  std::string isa;             // "", "scalar", "avx2", ...: force an instruction set (tests, diagnosis)
+  std::string isa;                  // "", "scalar", "avx2", ...: force an instruction set (tests, diagnosis)
   uint64_t memory_limit_bytes = 0;  // never plan for more; 0: what the system has free
 };
 
 struct LoadProgress {
-  const char* phase = "";      // "reading the header", "loading weights", "preparing"
+  const char* phase = "";  // "reading the header", "loading weights", "preparing"
   uint64_t bytes_done = 0;
   uint64_t bytes_total = 0;
   double bytes_per_second = 0;
-  double seconds_left = -1;    // < 0: not known yet
+  double seconds_left = -1;  // < 0: not known yet
 };
 // Called on the loading thread a few times a second. Return false to cancel (Error kCancelled).
 using ProgressFn = std::function<bool(const LoadProgress&)>;
@@ -46,26 +46,26 @@ using ProgressFn = std::function<bool(const LoadProgress&)>;
 // What a model and context take, by kind, against what there is. All in bytes.
 struct MemoryEstimate {
   uint64_t weights = 0;
-  uint64_t kv = 0;             // at full context, for one sequence
+  uint64_t kv = 0;  // at full context, for one sequence
   uint64_t scratch = 0;
-  uint64_t other = 0;          // tokenizer, logits, tables
+  uint64_t other = 0;  // tokenizer, logits, tables
   uint64_t total() const { return weights + kv + scratch + other; }
-  uint64_t available = 0;      // free memory this process may use (cgroup limits counted)
-  int32_t n_ctx = 0;           // the context this estimate is for
-  int32_t n_ctx_fits = 0;      // the largest context that would fit
+  uint64_t available = 0;  // free memory this process may use (cgroup limits counted)
+  int32_t n_ctx = 0;       // the context this estimate is for
+  int32_t n_ctx_fits = 0;  // the largest context that would fit
   bool fits() const { return total() <= available; }
 };
 
 struct ModelInfo {
   std::string path;
-  std::string file_name;       // without folders: the id the API serves it under
-  std::string name;            // general.name, or the file's
-  std::string architecture;    // "llama"
-  std::string size_label;      // "135M"
-  std::string quantization;    // "Q4_1"
-  std::string device;          // "CPU (avx2), 2 threads"
+  std::string file_name;     // without folders: the id the API serves it under
+  std::string name;          // general.name, or the file's
+  std::string architecture;  // "llama"
+  std::string size_label;    // "135M"
+  std::string quantization;  // "Q4_1"
+  std::string device;        // "CPU (avx2), 2 threads"
   uint64_t n_params = 0;
-  uint64_t size_bytes = 0;     // of the tensors in the file
+  uint64_t size_bytes = 0;  // of the tensors in the file
   int32_t n_ctx_train = 0;
   int32_t n_ctx = 0;
   int32_t n_vocab = 0;
@@ -85,26 +85,26 @@ struct ModelInfo {
 
 struct TokenProb {
   TokenId id = 0;
-  float logprob = 0;           // natural log of the softmax of the unmodified logits
+  float logprob = 0;  // natural log of the softmax of the unmodified logits
 };
 
 struct TokenEvent {
   TokenId id = 0;
-  float logprob = 0;           // of this token; only computed where n_probs >= 0
-  std::vector<TokenProb> top;  // the n_probs most likely, highest first
+  float logprob = 0;               // of this token; only computed where n_probs >= 0
+  std::vector<TokenProb> top;      // the n_probs most likely, highest first
   bool end_of_generation = false;  // the model ended its turn with this token: show no text for it
 };
 
 enum class FinishReason : uint8_t { kStop, kLength, kCancelled };
 
 struct GenerationStats {
-  int32_t n_prompt = 0;        // tokens of the prompt
-  int32_t n_cached = 0;        // of those, not computed again
+  int32_t n_prompt = 0;  // tokens of the prompt
+  int32_t n_cached = 0;  // of those, not computed again
   int32_t n_generated = 0;
   double queued_ms = 0;
-  double prompt_ms = 0;        // computing n_prompt - n_cached tokens
+  double prompt_ms = 0;  // computing n_prompt - n_cached tokens
   double generated_ms = 0;
-  bool context_full = false;   // kLength because the context ended, not max_tokens
+  bool context_full = false;  // kLength because the context ended, not max_tokens
 };
 
 // Receives a generation's events, in order, on the engine's thread: return quickly, never block,
@@ -122,9 +122,9 @@ class GenerationSink {
 struct GenerationRequest {
   std::vector<TokenId> prompt;  // at least one token
   SamplingParams sampling;
-  int32_t max_tokens = -1;      // < 0: until the model stops or the context is full; 0: only the prompt
-  int32_t n_probs = -1;         // < 0: no log-probabilities
-  uint32_t choice = 0;          // index among the n choices of a request: keys the draws
+  int32_t max_tokens = -1;  // < 0: until the model stops or the context is full; 0: only the prompt
+  int32_t n_probs = -1;     // < 0: no log-probabilities
+  uint32_t choice = 0;      // index among the n choices of a request: keys the draws
 };
 
 // A running generation. Destroying it does not cancel.

@@ -9,16 +9,16 @@
 namespace moraine {
 
 enum class ErrorCode {
-  kInvalidArgument,   // a request or option that can never succeed as given
-  kNotFound,          // a file, model or endpoint that does not exist
-  kCorruptFile,       // a file whose bytes contradict its format; the message names field and offset
-  kUnsupported,       // understood, but not something this build runs
-  kContextOverflow,   // a prompt longer than the context; the message carries both numbers
-  kOutOfMemory,       // host or device memory, with the numbers
-  kUnavailable,       // loading, draining or full: try again later
+  kInvalidArgument,  // a request or option that can never succeed as given
+  kNotFound,         // a file, model or endpoint that does not exist
+  kCorruptFile,      // a file whose bytes contradict its format; the message names field and offset
+  kUnsupported,      // understood, but not something this build runs
+  kContextOverflow,  // a prompt longer than the context; the message carries both numbers
+  kOutOfMemory,      // host or device memory, with the numbers
+  kUnavailable,      // loading, draining or full: try again later
   kCancelled,
   kDeviceLost,
-  kIo,                // the operating system refused a read, write, bind or connect
+  kIo,  // the operating system refused a read, write, bind or connect
   kInternal,
 };
 

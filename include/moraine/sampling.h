@@ -22,8 +22,8 @@ struct SamplingParams {
   float frequency_penalty = 0.0f;
   int32_t repeat_last_n = 64;  // tokens that penalties look back on; -1: the context, 0: none
   std::vector<std::pair<TokenId, float>> logit_bias;  // added to the logit; -infinity bans
-  bool ignore_eos = false;   // end-of-generation tokens are never drawn
-  uint64_t seed = 0;         // draws are a function of (seed, choice, position, purpose) alone
+  bool ignore_eos = false;                            // end-of-generation tokens are never drawn
+  uint64_t seed = 0;  // draws are a function of (seed, choice, position, purpose) alone
 };
 
 }  // namespace moraine

@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define MORAINE_CHECK(cond)                                                                  \
-  do {                                                                                       \
-    if (!(cond)) [[unlikely]] {                                                              \
+#define MORAINE_CHECK(cond)                                                                         \
+  do {                                                                                              \
+    if (!(cond)) [[unlikely]] {                                                                     \
       std::fprintf(stderr, "moraine: broken invariant `%s` at %s:%d\n", #cond, __FILE__, __LINE__); \
-      std::abort();                                                                          \
-    }                                                                                        \
+      std::abort();                                                                                 \
+    }                                                                                               \
   } while (0)

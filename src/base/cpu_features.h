@@ -4,9 +4,9 @@
 namespace moraine {
 
 struct CpuFeatures {
-  bool avx2 = false;        // with FMA and F16C, and the OS saving the registers
-  bool avx512_vnni = false; // F, BW, VL and VNNI
-  bool amx_int8 = false;    // present; permission must still be asked for
+  bool avx2 = false;         // with FMA and F16C, and the OS saving the registers
+  bool avx512_vnni = false;  // F, BW, VL and VNNI
+  bool amx_int8 = false;     // present; permission must still be asked for
 };
 CpuFeatures detect_cpu();
 

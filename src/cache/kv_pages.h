@@ -11,7 +11,9 @@
 
 namespace moraine::cache {
 
-constexpr int32_t pages_for(int32_t n_tokens) { return (n_tokens + plan::kPageTokens - 1) / plan::kPageTokens; }
+constexpr int32_t pages_for(int32_t n_tokens) {
+  return (n_tokens + plan::kPageTokens - 1) / plan::kPageTokens;
+}
 
 class PagePool {
  public:
@@ -36,7 +38,9 @@ class PagePool {
 // The pages of one sequence, by position / kPageTokens. Holds a reservation for as long as it lives.
 class PageTable {
  public:
-  PageTable(PagePool& pool, int32_t reserved_pages) : pool_(pool), reserved_(reserved_pages) { pages_.reserve(reserved_pages); }
+  PageTable(PagePool& pool, int32_t reserved_pages) : pool_(pool), reserved_(reserved_pages) {
+    pages_.reserve(reserved_pages);
+  }
   ~PageTable();
   PageTable(const PageTable&) = delete;
   PageTable& operator=(const PageTable&) = delete;

@@ -13,27 +13,48 @@ namespace {
 // general.file_type, as quantising tools write it.
 const char* file_type_name(uint32_t id) {
   switch (id) {
-    case 0: return "F32";
-    case 1: return "F16";
-    case 2: return "Q4_0";
-    case 3: return "Q4_1";
-    case 7: return "Q8_0";
-    case 8: return "Q5_0";
-    case 9: return "Q5_1";
-    case 10: return "Q2_K";
-    case 11: return "Q3_K_S";
-    case 12: return "Q3_K_M";
-    case 13: return "Q3_K_L";
-    case 14: return "Q4_K_S";
-    case 15: return "Q4_K_M";
-    case 16: return "Q5_K_S";
-    case 17: return "Q5_K_M";
-    case 18: return "Q6_K";
-    case 25: return "IQ4_NL";
-    case 30: return "IQ4_XS";
-    case 32: return "BF16";
-    case 38: return "MXFP4";
-    default: return nullptr;
+    case 0:
+      return "F32";
+    case 1:
+      return "F16";
+    case 2:
+      return "Q4_0";
+    case 3:
+      return "Q4_1";
+    case 7:
+      return "Q8_0";
+    case 8:
+      return "Q5_0";
+    case 9:
+      return "Q5_1";
+    case 10:
+      return "Q2_K";
+    case 11:
+      return "Q3_K_S";
+    case 12:
+      return "Q3_K_M";
+    case 13:
+      return "Q3_K_L";
+    case 14:
+      return "Q4_K_S";
+    case 15:
+      return "Q4_K_M";
+    case 16:
+      return "Q5_K_S";
+    case 17:
+      return "Q5_K_M";
+    case 18:
+      return "Q6_K";
+    case 25:
+      return "IQ4_NL";
+    case 30:
+      return "IQ4_XS";
+    case 32:
+      return "BF16";
+    case 38:
+      return "MXFP4";
+    default:
+      return nullptr;
   }
 }
 
@@ -66,7 +87,8 @@ ModelInfo describe_model(const gguf::File& file, const model::Model& model, cons
   i.architecture = std::string(meta.get_string("general.architecture"));
   for (const auto& t : file.tensors()) i.n_params += t.n_values();
   i.size_label = std::string(meta.get_string("general.size_label", size_label(i.n_params)));
-  const char* type = meta.contains("general.file_type") ? file_type_name(meta.get_u32("general.file_type")) : nullptr;
+  const char* type =
+      meta.contains("general.file_type") ? file_type_name(meta.get_u32("general.file_type")) : nullptr;
   i.quantization = type ? type : dominant_type(file);
   i.size_bytes = file.tensor_bytes();
   i.n_ctx_train = model.n_ctx_train();

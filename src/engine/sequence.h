@@ -20,7 +20,8 @@ using Clock = std::chrono::steady_clock;
 
 class Sequence final : public Generation {
  public:
-  Sequence(GenerationRequest request, std::shared_ptr<GenerationSink> sink, const Tokenizer& tokenizer, int32_t n_ctx);
+  Sequence(GenerationRequest request, std::shared_ptr<GenerationSink> sink, const Tokenizer& tokenizer,
+           int32_t n_ctx);
 
   void cancel() noexcept override { cancelled_.store(true, std::memory_order_relaxed); }
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }

@@ -27,7 +27,9 @@ class Meter {
     const Clock::time_point now = Clock::now();
     const double elapsed = std::chrono::duration<double>(now - start_).count();
     if (elapsed > 0) state_.bytes_per_second = static_cast<double>(state_.bytes_done) / elapsed;
-    if (elapsed > 0.5) state_.seconds_left = static_cast<double>(state_.bytes_total - state_.bytes_done) / state_.bytes_per_second;
+    if (elapsed > 0.5)
+      state_.seconds_left =
+          static_cast<double>(state_.bytes_total - state_.bytes_done) / state_.bytes_per_second;
     if (now - last_ < std::chrono::milliseconds(100) && state_.bytes_done < state_.bytes_total) return;
     last_ = now;
     report();
@@ -51,8 +53,8 @@ std::vector<plan::Weight> weights_as_loaded(const Model& model, const LoadOption
   return weights;
 }
 
-void load_weights(const gguf::File& file, const Model& model, plan::Backend& backend, const ProgressFn& progress,
-                  const LoadOptions& options) {
+void load_weights(const gguf::File& file, const Model& model, plan::Backend& backend,
+                  const ProgressFn& progress, const LoadOptions& options) {
   const std::vector<plan::Weight> declared = weights_as_loaded(model, options);
   uint64_t total = 0;
   for (const plan::Weight& w : declared) total += file.tensor(w.name).size_bytes;
@@ -76,7 +78,8 @@ void load_weights(const gguf::File& file, const Model& model, plan::Backend& bac
         quant::find(t.dtype)->unpack_blocks(data, n * t.shape[0] / info(t.dtype).block_len, floats.data());
         data = reinterpret_cast<const uint8_t*>(floats.data());
       }
-      backend.write_weight(static_cast<plan::WeightId>(id), static_cast<int32_t>(row), static_cast<int32_t>(n), data);
+      backend.write_weight(static_cast<plan::WeightId>(id), static_cast<int32_t>(row),
+                           static_cast<int32_t>(n), data);
       meter.add(n * row_bytes);
     }
     reader.drop_cache(t, 0, t.size_bytes);

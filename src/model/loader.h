@@ -20,7 +20,7 @@ std::vector<plan::Weight> weights_as_loaded(const Model& model, const LoadOption
 
 // Fills the weights, which the backend must have been told of. Throws Error (also kCancelled, when
 // progress returns false).
-void load_weights(const gguf::File& file, const Model& model, plan::Backend& backend, const ProgressFn& progress,
-                  const LoadOptions& options = {});
+void load_weights(const gguf::File& file, const Model& model, plan::Backend& backend,
+                  const ProgressFn& progress, const LoadOptions& options = {});
 
 }  // namespace moraine::model

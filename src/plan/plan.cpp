@@ -84,7 +84,8 @@ Plan Builder::finish(ValueId output) {
   return std::move(plan_);
 }
 
-ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_outputs, std::span<const int> phases) {
+ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_outputs,
+                              std::span<const int> phases) {
   const size_t n = plan.values.size();
   std::vector<int> first(n, -1), last(n, -1);
   for (size_t i = 0; i < plan.ops.size(); ++i) {

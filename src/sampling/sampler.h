@@ -50,7 +50,7 @@ class Sampler {
   std::vector<TokenId> end_of_generation_;
   std::vector<TokenId> history_;  // the last repeat_last_n, as a ring
   size_t history_next_ = 0;
-  std::vector<float> logits_;     // with bias and penalties
+  std::vector<float> logits_;  // with bias and penalties
   std::vector<Candidate> candidates_;
   bool sorted_ = false;
 };

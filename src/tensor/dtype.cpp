@@ -9,14 +9,14 @@ namespace moraine {
 namespace {
 
 constexpr DTypeInfo kTypes[] = {
-    {DType::kF32, "f32", 1, 4, false},        {DType::kF16, "f16", 1, 2, false},
-    {DType::kBF16, "bf16", 1, 2, false},      {DType::kI8, "i8", 1, 1, false},
-    {DType::kI32, "i32", 1, 4, false},        {DType::kQ4_0, "q4_0", 32, 18, true},
-    {DType::kQ4_1, "q4_1", 32, 20, true},     {DType::kQ5_0, "q5_0", 32, 22, true},
-    {DType::kQ5_1, "q5_1", 32, 24, true},     {DType::kQ8_0, "q8_0", 32, 34, true},
-    {DType::kQ2_K, "q2_K", 256, 84, true},    {DType::kQ3_K, "q3_K", 256, 110, true},
-    {DType::kQ4_K, "q4_K", 256, 144, true},   {DType::kQ5_K, "q5_K", 256, 176, true},
-    {DType::kQ6_K, "q6_K", 256, 210, true},   {DType::kIQ4_NL, "iq4_nl", 32, 18, true},
+    {DType::kF32, "f32", 1, 4, false},          {DType::kF16, "f16", 1, 2, false},
+    {DType::kBF16, "bf16", 1, 2, false},        {DType::kI8, "i8", 1, 1, false},
+    {DType::kI32, "i32", 1, 4, false},          {DType::kQ4_0, "q4_0", 32, 18, true},
+    {DType::kQ4_1, "q4_1", 32, 20, true},       {DType::kQ5_0, "q5_0", 32, 22, true},
+    {DType::kQ5_1, "q5_1", 32, 24, true},       {DType::kQ8_0, "q8_0", 32, 34, true},
+    {DType::kQ2_K, "q2_K", 256, 84, true},      {DType::kQ3_K, "q3_K", 256, 110, true},
+    {DType::kQ4_K, "q4_K", 256, 144, true},     {DType::kQ5_K, "q5_K", 256, 176, true},
+    {DType::kQ6_K, "q6_K", 256, 210, true},     {DType::kIQ4_NL, "iq4_nl", 32, 18, true},
     {DType::kIQ4_XS, "iq4_xs", 256, 136, true}, {DType::kMXFP4, "mxfp4", 32, 17, true},
 };
 

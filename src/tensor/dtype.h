@@ -32,9 +32,9 @@ enum class DType : uint8_t {
 
 struct DTypeInfo {
   DType dtype;
-  const char* name;        // as llama.cpp prints it: "q4_K", "f32"
-  uint32_t block_len;      // values in one block
-  uint32_t block_bytes;    // bytes of one block in a file
+  const char* name;      // as llama.cpp prints it: "q4_K", "f32"
+  uint32_t block_len;    // values in one block
+  uint32_t block_bytes;  // bytes of one block in a file
   bool quantized;
 };
 

@@ -33,7 +33,8 @@ std::vector<TokenId> random_tokens(int n, int vocab, int seed) {
 }
 
 ::testing::AssertionResult same_bytes(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0) return ::testing::AssertionSuccess();
+  if (a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0)
+    return ::testing::AssertionSuccess();
   size_t i = 0;
   while (i < a.size() && std::memcmp(&a[i], &b[i], 4) == 0) ++i;
   return ::testing::AssertionFailure() << "logit " << i << ": " << a[i] << " and " << b[i];
@@ -54,7 +55,8 @@ std::string path_of(const Case& c) {
 class Contract : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    ASSERT_TRUE(std::filesystem::exists(path_of(GetParam()))) << path_of(GetParam()) << " is missing: make model model-gemma";
+    ASSERT_TRUE(std::filesystem::exists(path_of(GetParam())))
+        << path_of(GetParam()) << " is missing: make model model-gemma";
   }
   Runner make(int threads = 2, const std::string& isa = "") {
     Runner::Options o;
@@ -74,7 +76,8 @@ TEST_P(Contract, RowsDoNotDependOnSlices) {
     if (GetParam().real && slice < 64) continue;  // the short run below covers them
     r.reset();
     const Logits sliced = r.run(tokens, slice);
-    for (size_t i = 0; i < tokens.size(); ++i) ASSERT_TRUE(same_bytes(whole[i], sliced[i])) << "position " << i << ", slices of " << slice;
+    for (size_t i = 0; i < tokens.size(); ++i)
+      ASSERT_TRUE(same_bytes(whole[i], sliced[i])) << "position " << i << ", slices of " << slice;
   }
   // ragged: a few rows alone in the middle
   r.reset();
@@ -87,7 +90,8 @@ TEST_P(Contract, RowsDoNotDependOnSlices) {
     for (auto& l : r.step(rows)) ragged.push_back(std::move(l));
     i += n;
   }
-  for (size_t i = 0; i < tokens.size(); ++i) ASSERT_TRUE(same_bytes(whole[i], ragged[i])) << "position " << i << ", ragged";
+  for (size_t i = 0; i < tokens.size(); ++i)
+    ASSERT_TRUE(same_bytes(whole[i], ragged[i])) << "position " << i << ", ragged";
 }
 
 TEST_P(Contract, RowsDoNotDependOnThreads) {
@@ -97,7 +101,8 @@ TEST_P(Contract, RowsDoNotDependOnThreads) {
   for (int threads : {1, 3}) {
     Runner other = make(threads);
     const Logits got = other.run(tokens, 100);
-    for (size_t i = 0; i < tokens.size(); ++i) ASSERT_TRUE(same_bytes(expected[i], got[i])) << "position " << i << ", " << threads << " threads";
+    for (size_t i = 0; i < tokens.size(); ++i)
+      ASSERT_TRUE(same_bytes(expected[i], got[i])) << "position " << i << ", " << threads << " threads";
   }
 }
 
@@ -125,7 +130,8 @@ TEST_P(Contract, RowsDoNotDependOnCompany) {
     for (size_t i = 0; i < l.size(); ++i) together[owner[i]].push_back(l[i]);
   }
   for (int s = 0; s < 3; ++s)
-    for (size_t i = 0; i < prompts[s].size(); ++i) ASSERT_TRUE(same_bytes(alone[s][i], together[s][i])) << "sequence " << s << ", position " << i;
+    for (size_t i = 0; i < prompts[s].size(); ++i)
+      ASSERT_TRUE(same_bytes(alone[s][i], together[s][i])) << "sequence " << s << ", position " << i;
 }
 
 TEST_P(Contract, RowsDoNotDependOnTheInstructionSet) {
@@ -136,20 +142,22 @@ TEST_P(Contract, RowsDoNotDependOnTheInstructionSet) {
   for (const std::string& isa : cpu::available_isas()) {
     Runner other = make(2, isa);
     const Logits got = other.run(tokens, 500);
-    for (size_t i = 0; i < tokens.size(); ++i) ASSERT_TRUE(same_bytes(expected[i], got[i])) << "position " << i << ", " << isa;
+    for (size_t i = 0; i < tokens.size(); ++i)
+      ASSERT_TRUE(same_bytes(expected[i], got[i])) << "position " << i << ", " << isa;
   }
 }
 
 // 700 tokens cross pages of 256, partitions of 512 and Gemma's windows.
-INSTANTIATE_TEST_SUITE_P(
-    Models, Contract,
-    ::testing::Values(Case{"llama_f32", "tiny-llama-f32.gguf", 700, false}, Case{"llama_q4_k_m", "tiny-llama-q4_k_m.gguf", 700, false},
-                      Case{"llama_q8_0_kv_q8_0", "tiny-llama-q8_0.gguf", 700, false, KvType::kQ8_0},
-                      Case{"gemma3_q4_k_m", "tiny-gemma3-q4_k_m.gguf", 700, false},
-                      Case{"gemma3_q8_0", "tiny-gemma3-q8_0.gguf", 300, false},
-                      Case{"smollm2", "smollm2-135m-instruct-q4_1.gguf", 560, true},
-                      Case{"gemma3_270m", "gemma3-270m-q4_k_m.gguf", 560, true}),
-    [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Models, Contract,
+                         ::testing::Values(Case{"llama_f32", "tiny-llama-f32.gguf", 700, false},
+                                           Case{"llama_q4_k_m", "tiny-llama-q4_k_m.gguf", 700, false},
+                                           Case{"llama_q8_0_kv_q8_0", "tiny-llama-q8_0.gguf", 700, false,
+                                                KvType::kQ8_0},
+                                           Case{"gemma3_q4_k_m", "tiny-gemma3-q4_k_m.gguf", 700, false},
+                                           Case{"gemma3_q8_0", "tiny-gemma3-q8_0.gguf", 300, false},
+                                           Case{"smollm2", "smollm2-135m-instruct-q4_1.gguf", 560, true},
+                                           Case{"gemma3_270m", "gemma3-270m-q4_k_m.gguf", 560, true}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 // A forced instruction set takes effect, and an unknown one is refused by name.
 TEST(Isa, ForcedIsaTakesEffect) {
@@ -157,7 +165,8 @@ TEST(Isa, ForcedIsaTakesEffect) {
   for (const std::string& isa : cpu::available_isas()) {
     cpu::CpuBackend b({1, isa});
     EXPECT_STREQ(b.kernels().isa, isa.c_str());
-    if (isa != "scalar") EXPECT_NE(b.kernels().matmul[2], cpu::scalar_kernels().matmul[2]) << isa << " falls back to scalar";
+    if (isa != "scalar")
+      EXPECT_NE(b.kernels().matmul[2], cpu::scalar_kernels().matmul[2]) << isa << " falls back to scalar";
   }
   try {
     cpu::CpuBackend b({1, "sse9"});

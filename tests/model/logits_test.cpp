@@ -29,8 +29,8 @@ std::string model_path(const Golden& g) {
 }
 
 struct Difference {
-  double worst = 0;      // largest |logit - golden|
-  double mean_kl = 0;    // over the golden's top tokens and the rest as one bucket
+  double worst = 0;    // largest |logit - golden|
+  double mean_kl = 0;  // over the golden's top tokens and the rest as one bucket
   int top1 = 0;
   int positions = 0;
   int top1_clear = 0, clear = 0;  // positions where the golden's first leads by more than a logit
@@ -64,7 +64,9 @@ Difference compare(const Golden& g, Runner& runner) {
   return d;
 }
 
-Golden golden(const std::string& name) { return Golden(source_dir() + "/tests/oracle/golden/" + name + ".golden"); }
+Golden golden(const std::string& name) {
+  return Golden(source_dir() + "/tests/oracle/golden/" + name + ".golden");
+}
 
 class FloatPath : public ::testing::TestWithParam<const char*> {};
 
@@ -77,21 +79,23 @@ TEST_P(FloatPath, EqualsThePublishedImplementation) {
   Runner runner(model_path(g), o);
   const Difference d = compare(g, runner);
   RecordProperty("worst", std::to_string(d.worst));
-  std::printf("[ measured ] %s float path: worst %.2e, top-1 %d/%d\n", GetParam(), d.worst, d.top1, d.positions);
+  std::printf("[ measured ] %s float path: worst %.2e, top-1 %d/%d\n", GetParam(), d.worst, d.top1,
+              d.positions);
   EXPECT_LT(d.worst, 1e-3);
   EXPECT_EQ(d.top1, d.positions);
 }
 
 INSTANTIATE_TEST_SUITE_P(Oracle, FloatPath,
-                         ::testing::Values("tiny-llama-f32", "tiny-llama-f32-h8-kv8-d32", "tiny-llama-f32-h2-kv1-d128",
-                                           "tiny-llama-f32-h8-kv2-d64", "tiny-llama-q4_k_m", "tiny-llama-q8_0",
-                                           "tiny-gemma3-f32", "tiny-gemma3-q4_k_m", "tiny-gemma3-q8_0", "smollm2-135m",
+                         ::testing::Values("tiny-llama-f32", "tiny-llama-f32-h8-kv8-d32",
+                                           "tiny-llama-f32-h2-kv1-d128", "tiny-llama-f32-h8-kv2-d64",
+                                           "tiny-llama-q4_k_m", "tiny-llama-q8_0", "tiny-gemma3-f32",
+                                           "tiny-gemma3-q4_k_m", "tiny-gemma3-q8_0", "smollm2-135m",
                                            "gemma3-270m"));
 
 struct QuantCase {
   const char* name;
-  double kl;      // about twice what was measured
-  double top1;    // share of positions with a clear first
+  double kl;    // about twice what was measured
+  double top1;  // share of positions with a clear first
 };
 class QuantisedPath : public ::testing::TestWithParam<QuantCase> {};
 
@@ -103,22 +107,24 @@ TEST_P(QuantisedPath, StaysCloseToFloat) {
     o.kv_k = o.kv_v = kv;
     Runner runner(model_path(g), o);
     const Difference d = compare(g, runner);
-    std::printf("[ measured ] %s quantised path, %s cache: worst %.3f, KL %.5f, top-1 %d/%d, clear %d/%d\n", GetParam().name,
-                kv == KvType::kF16 ? "f16" : "q8_0", d.worst, d.mean_kl, d.top1, d.positions, d.top1_clear, d.clear);
+    std::printf("[ measured ] %s quantised path, %s cache: worst %.3f, KL %.5f, top-1 %d/%d, clear %d/%d\n",
+                GetParam().name, kv == KvType::kF16 ? "f16" : "q8_0", d.worst, d.mean_kl, d.top1, d.positions,
+                d.top1_clear, d.clear);
     EXPECT_LT(d.mean_kl, GetParam().kl);
     EXPECT_GE(d.top1_clear, GetParam().top1 * d.clear);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Oracle, QuantisedPath,
-                         ::testing::Values(QuantCase{"smollm2-135m", 0.008, 1.0}, QuantCase{"gemma3-270m", 0.012, 0.95},
-                                           QuantCase{"tiny-llama-q4_k_m", 0.015, 0.95}, QuantCase{"tiny-llama-q8_0", 0.006, 0.95},
-                                           QuantCase{"tiny-gemma3-q4_k_m", 0.02, 0.95}, QuantCase{"tiny-gemma3-q8_0", 0.01, 0.95}),
-                         [](const auto& info) {
-                           std::string s = info.param.name;
-                           std::replace(s.begin(), s.end(), '-', '_');
-                           return s;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Oracle, QuantisedPath,
+    ::testing::Values(QuantCase{"smollm2-135m", 0.008, 1.0}, QuantCase{"gemma3-270m", 0.012, 0.95},
+                      QuantCase{"tiny-llama-q4_k_m", 0.015, 0.95}, QuantCase{"tiny-llama-q8_0", 0.006, 0.95},
+                      QuantCase{"tiny-gemma3-q4_k_m", 0.02, 0.95}, QuantCase{"tiny-gemma3-q8_0", 0.01, 0.95}),
+    [](const auto& info) {
+      std::string s = info.param.name;
+      std::replace(s.begin(), s.end(), '-', '_');
+      return s;
+    });
 
 }  // namespace
 }  // namespace moraine

@@ -34,7 +34,10 @@ class Runner {
   Runner(const std::string& path, const Options& o)
       : Runner(path, o, std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.threads, o.isa})) {}
   Runner(const std::string& path, const Options& o, std::unique_ptr<plan::Backend> backend)
-      : o_(o), file_(gguf::File::open(path)), model_(model::create_model(file_)), backend_(std::move(backend)) {
+      : o_(o),
+        file_(gguf::File::open(path)),
+        model_(model::create_model(file_)),
+        backend_(std::move(backend)) {
     backend_->declare_weights(model::weights_as_loaded(*model_, {o.as_f32}));
     model::load_weights(file_, *model_, *backend_, {}, {o.as_f32});
     backend_->set_kv(model_->kv_shape(), o.kv_k, o.kv_v);

@@ -33,17 +33,19 @@ const Kernels& select_kernels(const std::string& isa) {
 #endif
     return scalar_kernels();
   }
-  throw Error(ErrorCode::kUnsupported, fmt::format("The instruction set \"{}\" is not available here. This CPU and build run: {}.",
-                                                   isa, fmt::join(have, ", ")));
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("The instruction set \"{}\" is not available here. This CPU and build run: {}.",
+                          isa, fmt::join(have, ", ")));
 }
 
 Mapping::Mapping(uint64_t bytes) : size_((bytes + 4095) / 4096 * 4096) {
   if (size_ == 0) size_ = 4096;
   void* p = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED)
-    throw Error(ErrorCode::kOutOfMemory, fmt::format("The system refused {:.1f} MB of memory: {}. Close other programs, or "
-                                                     "choose a smaller model or context (-c).",
-                                                     size_ / 1e6, std::strerror(errno)));
+    throw Error(ErrorCode::kOutOfMemory,
+                fmt::format("The system refused {:.1f} MB of memory: {}. Close other programs, or "
+                            "choose a smaller model or context (-c).",
+                            size_ / 1e6, std::strerror(errno)));
   if (size_ >= (2u << 20)) madvise(p, size_, MADV_HUGEPAGE);
   data_ = static_cast<uint8_t*>(p);
 }
@@ -57,7 +59,8 @@ uint64_t align64(uint64_t n) { return (n + 63) / 64 * 64; }
 }  // namespace
 
 CpuBackend::CpuBackend(const Options& o)
-    : kernels_(select_kernels(o.isa)), n_threads_(o.n_threads > 0 ? o.n_threads : usable_cores()),
+    : kernels_(select_kernels(o.isa)),
+      n_threads_(o.n_threads > 0 ? o.n_threads : usable_cores()),
       n_threads_batch_(o.n_threads_batch > 0 ? o.n_threads_batch : n_threads_),
       pool_(std::max(n_threads_, n_threads_batch_)) {
   const Kernels& scalar = scalar_kernels();
@@ -72,7 +75,8 @@ CpuBackend::CpuBackend(const Options& o)
 CpuBackend::~CpuBackend() = default;
 
 std::string CpuBackend::describe() const {
-  const std::string batch = n_threads_batch_ == n_threads_ ? "" : fmt::format(" ({} for prompts)", n_threads_batch_);
+  const std::string batch =
+      n_threads_batch_ == n_threads_ ? "" : fmt::format(" ({} for prompts)", n_threads_batch_);
   return fmt::format("CPU ({}), {} thread{}{}", kernels_.isa, n_threads_, n_threads_ == 1 ? "" : "s", batch);
 }
 
@@ -85,9 +89,11 @@ void CpuBackend::declare_weights(std::vector<plan::Weight> decls) {
   MORAINE_CHECK(weights_.empty());
   uint64_t total = 0;
   for (const auto& d : decls) {
-    if (d.role == plan::WeightRole::kMatrix && (!find_layout(d.dtype) || !kernels_.matmul[static_cast<int>(d.dtype)]))
+    if (d.role == plan::WeightRole::kMatrix &&
+        (!find_layout(d.dtype) || !kernels_.matmul[static_cast<int>(d.dtype)]))
       throw Error(ErrorCode::kUnsupported,
-                  fmt::format("Tensor {} is stored as {}, a format the CPU backend does not run yet.", d.name, info(d.dtype).name));
+                  fmt::format("Tensor {} is stored as {}, a format the CPU backend does not run yet.", d.name,
+                              info(d.dtype).name));
     total += weight_bytes_needed(d);
   }
   weight_memory_ = std::make_unique<Mapping>(total);
@@ -140,9 +146,9 @@ void CpuBackend::set_kv(const plan::KvShape& shape, KvType k, KvType v) {
   uint64_t at = 0;
   for (const auto& l : shape.layers) {
     if (l.head_dim % 32 != 0 && (k == KvType::kQ8_0 || v == KvType::kQ8_0))
-      throw Error(ErrorCode::kUnsupported,
-                  fmt::format("A q8_0 cache needs heads of a multiple of 32 values; this model's have {}. Use -ctk f16 -ctv f16.",
-                              l.head_dim));
+      throw Error(ErrorCode::kUnsupported, fmt::format("A q8_0 cache needs heads of a multiple of 32 values; "
+                                                       "this model's have {}. Use -ctk f16 -ctv f16.",
+                                                       l.head_dim));
     KvLayer kl;
     kl.k_head = kv_head_bytes(k, l.head_dim);
     kl.v_head = kv_head_bytes(v, l.head_dim);
@@ -174,7 +180,8 @@ void CpuBackend::free_page(plan::PageId page) noexcept {
   free_ids_.push_back(page);
 }
 
-std::unique_ptr<plan::Executable> CpuBackend::prepare(const plan::Plan& plan, const plan::StepLimits& limits) {
+std::unique_ptr<plan::Executable> CpuBackend::prepare(const plan::Plan& plan,
+                                                      const plan::StepLimits& limits) {
   return std::make_unique<CpuExecutable>(*this, plan, limits);
 }
 

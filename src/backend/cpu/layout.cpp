@@ -58,12 +58,14 @@ struct Q5_0 {
   static void bits_in(const uint8_t* file, int row, uint8_t* group) {
     uint8_t* qh = group + 16 + row * 4;
     std::memset(qh, 0, 4);
-    for (int v = 0; v < 32; ++v) qh[v % 4] |= static_cast<uint8_t>(((file[2 + v / 8] >> (v % 8)) & 1) << (v / 4));
+    for (int v = 0; v < 32; ++v)
+      qh[v % 4] |= static_cast<uint8_t>(((file[2 + v / 8] >> (v % 8)) & 1) << (v / 4));
   }
   static void bits_out(const uint8_t* group, int row, uint8_t* file) {
     const uint8_t* qh = group + 16 + row * 4;
     std::memset(file + 2, 0, 4);
-    for (int v = 0; v < 32; ++v) file[2 + v / 8] |= static_cast<uint8_t>(((qh[v % 4] >> (v / 4)) & 1) << (v % 8));
+    for (int v = 0; v < 32; ++v)
+      file[2 + v / 8] |= static_cast<uint8_t>(((qh[v % 4] >> (v / 4)) & 1) << (v % 8));
   }
 };
 
@@ -132,8 +134,12 @@ struct Q4_K {
     half_field(2, 16, row, move);
     steps(128, 16, 128, row, move);
   }
-  static void bits_in(const uint8_t* file, int row, uint8_t* group) { KScales::in(file + 4, row, group + 32); }
-  static void bits_out(const uint8_t* group, int row, uint8_t* file) { KScales::out(group + 32, row, file + 4); }
+  static void bits_in(const uint8_t* file, int row, uint8_t* group) {
+    KScales::in(file + 4, row, group + 32);
+  }
+  static void bits_out(const uint8_t* group, int row, uint8_t* file) {
+    KScales::out(group + 32, row, file + 4);
+  }
 };
 
 struct Q5_K {
@@ -146,8 +152,12 @@ struct Q5_K {
     steps(32, 16, 128, row, move);         // qh
     steps(128, 48, 128 + 256, row, move);  // nibbles
   }
-  static void bits_in(const uint8_t* file, int row, uint8_t* group) { KScales::in(file + 4, row, group + 32); }
-  static void bits_out(const uint8_t* group, int row, uint8_t* file) { KScales::out(group + 32, row, file + 4); }
+  static void bits_in(const uint8_t* file, int row, uint8_t* group) {
+    KScales::in(file + 4, row, group + 32);
+  }
+  static void bits_out(const uint8_t* group, int row, uint8_t* file) {
+    KScales::out(group + 32, row, file + 4);
+  }
 };
 
 struct Q6_K {

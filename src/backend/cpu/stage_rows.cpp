@@ -35,7 +35,8 @@ struct RowRunner {
     const float* in = row(op.in);
     float* out = row(op.out);
     const float* w = exe.backend().weight(op.weight).vector();
-    for (int32_t g = 0; g < exe.value(op.in).width; g += op.group) k.rms_norm(in + g, w, op.group, op.eps, out + g);
+    for (int32_t g = 0; g < exe.value(op.in).width; g += op.group)
+      k.rms_norm(in + g, w, op.group, op.eps, out + g);
   }
 
   void operator()(const plan::Add& op) const { k.add(row(op.inout), row(op.in), exe.value(op.in).width); }
@@ -72,7 +73,7 @@ struct RowRunner {
     const QuantBuffer& b = op.out;
     const int64_t i = r;
     (b.width == 32 ? k.quantize32 : k.quantize256)(row(op.in), b.k, b.q + i * b.k, b.d + i * (b.k / b.width),
-                                                    b.sums + i * (b.k / 16));
+                                                   b.sums + i * (b.k / 16));
   }
 };
 

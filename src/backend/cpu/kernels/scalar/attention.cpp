@@ -29,7 +29,9 @@ struct VF16 {
   static void store(const float* x, int32_t hd, int32_t slot, uint8_t* page) noexcept {
     for (int32_t i = 0; i < hd; ++i) put_half(page + (slot * hd + i) * 2, x[i]);
   }
-  static float get(const uint8_t* page, int32_t hd, int slot, int i) { return load_half(page + (slot * hd + i) * 2); }
+  static float get(const uint8_t* page, int32_t hd, int slot, int i) {
+    return load_half(page + (slot * hd + i) * 2);
+  }
 };
 
 struct KF32 {
@@ -84,7 +86,8 @@ struct KQ8_0 {
   }
   static float get(const uint8_t* page, int32_t hd, int slot, int i) {
     const uint8_t* p = block(const_cast<uint8_t*>(page), hd, slot, i / 32);
-    return load_half(p + 2 * (slot % 8)) * static_cast<float>(static_cast<int8_t>(p[16 + i % 32 * 8 + slot % 8]));
+    return load_half(p + 2 * (slot % 8)) *
+           static_cast<float>(static_cast<int8_t>(p[16 + i % 32 * 8 + slot % 8]));
   }
 };
 
@@ -120,7 +123,8 @@ void attend(const AttendArgs& a) noexcept {
       float m = a.m[i];
       for (int32_t j = from; j < to; ++j) {
         float s = 0.0f;
-        for (int c = 0; c < a.head_dim; ++c) s = fmaf(a.q[i][c], K::get(kp, a.head_dim, j % kPageTokens, c), s);
+        for (int c = 0; c < a.head_dim; ++c)
+          s = fmaf(a.q[i][c], K::get(kp, a.head_dim, j % kPageTokens, c), s);
         p[j - block] = s;
         m = s > m ? s : m;
       }
@@ -137,7 +141,8 @@ void attend(const AttendArgs& a) noexcept {
       float* o = a.o[i];
       for (int c = 0; c < a.head_dim; ++c) {
         float acc = o[c] * correction;
-        for (int32_t j = from; j < to; ++j) acc = fmaf(p[j - block], V::get(vp, a.head_dim, j % kPageTokens, c), acc);
+        for (int32_t j = from; j < to; ++j)
+          acc = fmaf(p[j - block], V::get(vp, a.head_dim, j % kPageTokens, c), acc);
         o[c] = acc;
       }
     }

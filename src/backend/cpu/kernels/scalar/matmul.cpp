@@ -48,8 +48,7 @@ struct Q8_0 {
   static constexpr int kWidth = 32, kBytes = 8 * 34;
   static float block(const uint8_t* w, int row, const int8_t* q, const int16_t*, float dx, float acc) {
     int32_t dot = 0;
-    for (int v = 0; v < 32; ++v)
-      dot += static_cast<int8_t>(w[16 + v / 4 * 32 + row * 4 + v % 4]) * q[v];
+    for (int v = 0; v < 32; ++v) dot += static_cast<int8_t>(w[16 + v / 4 * 32 + row * 4 + v % 4]) * q[v];
     return fmaf(load_half(w + 2 * row) * dx, static_cast<float>(dot), acc);
   }
 };
@@ -58,7 +57,8 @@ struct Q8_0 {
 int k_scale(const uint8_t* scales, int part, int row, int j) {
   const uint8_t* lo = scales + 48 * part;
   const uint8_t* hi = lo + 32;
-  return ((lo[(j % 4) * 8 + row] >> (4 * (j / 4))) & 15) | (((hi[(j / 4) * 8 + row] >> (2 * (j % 4))) & 3) << 4);
+  return ((lo[(j % 4) * 8 + row] >> (4 * (j / 4))) & 15) |
+         (((hi[(j / 4) * 8 + row] >> (2 * (j % 4))) & 3) << 4);
 }
 
 template <bool kFifthBit>
@@ -88,7 +88,7 @@ struct Q6_K {
   static constexpr int kWidth = 256, kBytes = 8 * 210;
   static float block(const uint8_t* w, int row, const int8_t* q, const int16_t* s, float dx, float acc) {
     int32_t dot = 0;
-    for (int j = 0; j < 16; ++j) {  // sub-blocks of 16 values
+    for (int j = 0; j < 16; ++j) {         // sub-blocks of 16 values
       const int n = j / 8, u = j % 8 / 2;  // half, quarter of the half
       const uint8_t* half = w + 144 + 768 * n;
       int32_t sub = -32 * s[j];
