@@ -125,6 +125,9 @@ struct GenerationRequest {
   int32_t max_tokens = -1;  // < 0: until the model stops or the context is full; 0: only the prompt
   int32_t n_probs = -1;     // < 0: no log-probabilities
   uint32_t choice = 0;      // index among the n choices of a request: keys the draws
+  // Generations of one group take turns with other groups for a place to run: a request with many
+  // choices does not hold back the next one. 0: a group of its own.
+  uint64_t group = 0;
 };
 
 // A running generation. Destroying it does not cancel.

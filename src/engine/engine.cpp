@@ -288,19 +288,28 @@ void EngineImpl::run() {
   waiting_.clear();
 }
 
-// Sleeps until there is something to do; then lets waiting generations in, in order, while they fit.
+// Sleeps until there is something to do; then lets waiting generations in, group by group in turn, while
+// they fit.
 bool EngineImpl::admit() {
   std::unique_lock lock(mutex_);
   wake_.wait(lock, [&] { return closing_ || !waiting_.empty() || !running_.empty(); });
   if (closing_) return false;
+  const auto running_of_group = [&](const auto& waiting) {
+    return std::count_if(running_.begin(), running_.end(), [&](const auto& r) {
+      return waiting->group() != 0 && r->group() == waiting->group();
+    });
+  };
   while (!waiting_.empty() && static_cast<int32_t>(running_.size()) < options_.n_parallel) {
-    auto& next = waiting_.front();
-    if (!next->cancelled()) {
-      if (!pool_.reserve(cache::pages_for(next->capacity()))) break;
-      next->admit(pool_);
+    // Of the groups with the fewest running, whoever came first.
+    const auto next = std::min_element(waiting_.begin(), waiting_.end(), [&](const auto& a, const auto& b) {
+      return running_of_group(a) < running_of_group(b);
+    });
+    if (!(*next)->cancelled()) {
+      if (!pool_.reserve(cache::pages_for((*next)->capacity()))) break;
+      (*next)->admit(pool_);
     }
-    running_.push_back(std::move(next));
-    waiting_.pop_front();
+    running_.push_back(std::move(*next));
+    waiting_.erase(next);
   }
   return true;
 }

@@ -28,6 +28,7 @@ class Sequence final : public Generation {
 
   // Tokens this sequence can come to hold: what its pages are reserved for.
   int32_t capacity() const { return capacity_; }
+  uint64_t group() const { return request_.group; }
   void admit(cache::PagePool& pool);
 
   // What remains to be computed before the next token can be drawn; 1 while decoding.

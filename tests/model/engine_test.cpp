@@ -176,6 +176,26 @@ TEST_F(EngineTest, CancelEndsAPrefillAndFreesTheTurn) {
   EXPECT_EQ(last->tokens.size(), 5u);
 }
 
+// Six choices of one request for two places: the next request gets the first place that is free.
+TEST_F(EngineTest, ManyChoicesDoNotHoldBackTheNextRequest) {
+  auto engine = load(tiny(), 2048, 2);
+  std::vector<std::shared_ptr<Collector>> choices;
+  for (uint32_t i = 0; i < 6; ++i) {
+    GenerationRequest r = greedy(counting(10), 600);
+    r.choice = i;
+    r.group = 1;
+    choices.push_back(std::make_shared<Collector>());
+    engine->generate(r, choices.back());
+  }
+  auto next = std::make_shared<Collector>();
+  GenerationRequest r = greedy(counting(10), 3);
+  r.group = 2;
+  engine->generate(r, next);
+  ASSERT_TRUE(next->wait());
+  EXPECT_EQ(choices.back()->ends, 0);
+  for (auto& c : choices) ASSERT_TRUE(c->wait());
+}
+
 // A short request answers while a long prompt is still being read.
 TEST_F(EngineTest, AShortRequestDoesNotWaitBehindALongPrompt) {
   auto engine = load(smollm(), 8192, 2);

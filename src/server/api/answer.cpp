@@ -95,6 +95,7 @@ void Answer::submit(const Call& call, std::vector<GenerationRequest> generations
     try {
       // Not under the lock: the engine may already be sending events of this or an earlier choice.
       auto sink = std::make_shared<Sink>(shared_from_this(), i);
+      generations[i].group = reinterpret_cast<uintptr_t>(this);  // unique for as long as any of them runs
       generation = call.model->engine->generate(std::move(generations[i]), std::move(sink));
     } catch (const std::exception& e) {
       const std::lock_guard lock(mutex_);
