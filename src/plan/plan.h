@@ -31,8 +31,13 @@ using ValueId = int32_t;
 constexpr int32_t row_stride(int32_t width) { return (width + 15) / 16 * 16; }
 
 enum class WeightRole : uint8_t {
-  kMatrix,  // [rows, cols], used by matmul and embed
-  kVector,  // float32 [cols]: norm weights, biases
+  kMatrix,  // [rows, cols], used by matmul, embed and moe
+  kVector,  // float32 [rows, cols]: norm weights, biases, convolution taps
+};
+
+// Consecutive rows of a file's tensor.
+struct RowRange {
+  int32_t first = 0, n = 0;
 };
 
 struct Weight {
@@ -40,7 +45,10 @@ struct Weight {
   DType dtype = DType::kF32;
   WeightRole role = WeightRole::kMatrix;
   int32_t cols = 0;  // values in a row: the dimension a product sums over
-  int32_t rows = 1;
+  int32_t rows = 1;  // of a stack of experts: those of all experts, one after another
+  // Which rows of the file's tensor these are, in this order; empty: all of them. Files hold side by side
+  // what is used apart (queries and their gates), and this is where they part: at load, not in a step.
+  std::vector<RowRange> source;
 };
 using WeightId = int32_t;
 constexpr WeightId kNoWeight = -1;
@@ -58,6 +66,13 @@ struct RopeParams {
   float freq_base = 10000.0f;
   float freq_scale = 1.0f;            // positions are multiplied by it (linear scaling: 1/factor)
   WeightId freq_factors = kNoWeight;  // [n_rot/2]: frequencies are divided by these
+  // YaRN (arXiv 2309.00071): frequencies of many turns within the original context keep their pace, slow
+  // ones are scaled by freq_scale, a ramp lies between. 0: freq_scale holds for all.
+  float yarn_original_context = 0.0f;  // positions
+  float yarn_ext_factor = 1.0f;        // how much of the ramp is used: 1 as published
+  float yarn_beta_fast = 32.0f;        // turns within the original context: from here on unscaled
+  float yarn_beta_slow = 1.0f;         // and down from here scaled whole
+  float magnitude = 1.0f;              // cos and sin are multiplied by it
 };
 
 // ---- The vocabulary. Each struct is one op; in and out name values; *_inout are changed in place.
@@ -110,6 +125,50 @@ struct Attention {
   int32_t window;
 };
 
+enum class GateKind : uint8_t { kSigmoid, kSilu };
+
+// inout *= f(gate), value by value; a gate one value wide scales the whole row.
+struct Gate {
+  ValueId inout, gate;
+  GateKind kind;
+};
+
+// A mixture of experts. p = softmax(router[r]) over n_experts; the top_k largest are chosen (of equals the
+// lower index) and, if normalise, divided by their sum; then over the chosen, by descending p,
+// out[r] = sum p_e * down_e (act(gate_e in[r]) * (up_e in[r])).
+struct Moe {
+  ValueId in;         // [rows, n_embd]
+  ValueId router;     // [rows, n_experts]: logits
+  ValueId out;        // [rows, n_embd]
+  WeightId gate, up;  // stacks of [n_ff, n_embd] by expert
+  WeightId down;      // stack of [n_embd, n_ff]
+  int32_t n_experts, top_k, n_ff;
+  bool normalise;
+  Activation act;
+};
+
+// Gated DeltaNet (Yang et al., arXiv 2412.06464) as the serial recurrence, its short convolution included.
+// For each row in order, with the sequence's state S [head_v, head_k] by value head, float32:
+//   x = silu(causal depthwise convolution of qkv, n_taps wide) = [q | k | v] by heads
+//   q, k = x * (sum x^2 + eps)^-1/2 by key head;  q *= head_k^-1/2
+//   beta = sigmoid(b);  d = exp(a_scale * softplus(a + dt_bias))
+//   u = beta (v - d S k);  S = d S + u k^T;  out = S q
+struct GatedDeltaNet {
+  ValueId qkv;                   // [rows, 2 n_k_heads head_k + n_v_heads head_v]: raw projections
+  ValueId a, b;                  // [rows, n_v_heads]
+  ValueId out;                   // [rows, n_v_heads head_v]
+  WeightId conv;                 // vector [channels of qkv, n_taps], newest input last
+  WeightId a_scale, dt_bias;     // vectors [n_v_heads]; a_scale < 0
+  int32_t layer;                 // index into StateShape::layers
+  int32_t n_k_heads, n_v_heads;  // several value heads share a key head
+  int32_t head_k, head_v;        // values in a head
+  int32_t n_taps;
+  bool tiled;  // value head j reads key head j % n_k_heads; else j / (n_v_heads / n_k_heads)
+  float eps;   // of the L2 norms
+
+  int32_t n_channels() const { return 2 * n_k_heads * head_k + n_v_heads * head_v; }
+};
+
 // inout += in
 struct Add {
   ValueId inout, in;
@@ -120,7 +179,8 @@ struct GatherOutputs {
   ValueId in, out;
 };
 
-using Op = std::variant<Embed, RmsNorm, Matmul, GatedFfn, Rope, Attention, Add, GatherOutputs>;
+using Op = std::variant<Embed, RmsNorm, Matmul, GatedFfn, Rope, Attention, Gate, Moe, GatedDeltaNet, Add,
+                        GatherOutputs>;
 const char* op_name(const Op& op) noexcept;
 
 // What one token takes in the cache, by layer.
@@ -128,6 +188,15 @@ struct KvShape {
   struct Layer {
     int32_t n_kv_heads = 0;
     int32_t head_dim = 0;
+  };
+  std::vector<Layer> layers;
+};
+
+// What a sequence carries besides keys and values: as large after a million tokens as after one.
+struct StateShape {
+  struct Layer {
+    int32_t n_heads = 0, head_v = 0, head_k = 0;  // S: [n_heads, head_v, head_k] float32
+    int32_t n_channels = 0, n_inputs = 0;         // the convolution's latest inputs, float32
   };
   std::vector<Layer> layers;
 };
@@ -151,6 +220,12 @@ void for_each_value(const Op& op, Fn&& fn) {
           fn(o.inout, true);
         } else if constexpr (std::is_same_v<T, Attention>) {
           fn(o.q, false), fn(o.k, false), fn(o.v, false), fn(o.out, true);
+        } else if constexpr (std::is_same_v<T, Gate>) {
+          fn(o.gate, false), fn(o.inout, true);
+        } else if constexpr (std::is_same_v<T, Moe>) {
+          fn(o.in, false), fn(o.router, false), fn(o.out, true);
+        } else if constexpr (std::is_same_v<T, GatedDeltaNet>) {
+          fn(o.qkv, false), fn(o.a, false), fn(o.b, false), fn(o.out, true);
         } else if constexpr (std::is_same_v<T, Add>) {
           fn(o.in, false), fn(o.inout, true);
         } else {
@@ -171,6 +246,9 @@ class Builder {
   ValueId gated_ffn(ValueId in, WeightId gate, WeightId up, Activation act);
   void rope(ValueId inout, int32_t n_heads, int32_t head_dim, const RopeParams& params);
   ValueId attention(ValueId q, ValueId k, ValueId v, Attention params);  // params' value ids are set here
+  void gate(ValueId inout, ValueId gate, GateKind kind);
+  ValueId moe(ValueId in, ValueId router, Moe params);  // params' value ids are set here
+  ValueId gated_delta_net(ValueId qkv, ValueId a, ValueId b, GatedDeltaNet params);
   void add(ValueId inout, ValueId in);
   ValueId gather_outputs(ValueId in);
   Plan finish(ValueId output);
