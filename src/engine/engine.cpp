@@ -11,15 +11,12 @@
 #include <mutex>
 #include <thread>
 
-#include "backend/cpu/backend.h"
-#include "base/system_memory.h"
 #include "cache/kv_pages.h"
 #include "engine/memory.h"
 #include "engine/model_info.h"
+#include "engine/prepared.h"
 #include "engine/sequence.h"
-#include "gguf/reader.h"
 #include "model/loader.h"
-#include "model/model.h"
 #include "tokenizer/load.h"
 
 namespace moraine {
@@ -31,80 +28,6 @@ namespace {
 constexpr double kSliceSeconds = 0.5;
 constexpr double kSliceSecondsBesideDecode = 0.2;
 constexpr int32_t kMinSlice = 16;
-constexpr int32_t kMaxContext = 1 << 26;  // tokens
-
-// A model bound to a backend whose memory is mapped but not yet touched: what loading begins with and
-// estimating ends with, so that there is one way to know what a model takes.
-struct Prepared {
-  gguf::File file;
-  std::unique_ptr<model::Model> model;
-  std::unique_ptr<cpu::CpuBackend> backend;
-  plan::Plan plan;
-  std::unique_ptr<plan::Executable> executable;
-  MemoryEstimate memory;
-
-  explicit Prepared(const EngineOptions& o)
-      : file(gguf::File::open(o.model_path)),
-        model(model::create_model(file)),
-        backend(std::make_unique<cpu::CpuBackend>(
-            cpu::CpuBackend::Options{o.n_threads, o.isa, o.n_threads_batch})),
-        plan(model->forward()) {
-    backend->declare_weights(model::weights_as_loaded(*model));
-    backend->set_kv(model->kv_shape(), o.kv_type_k, o.kv_type_v);
-    const uint64_t free = available_memory();
-    const uint64_t limit = o.memory_limit_bytes ? std::min(o.memory_limit_bytes, free) : free;
-    const int32_t fits = largest_context(o, limit);
-    prepare(o, o.n_ctx > 0 ? o.n_ctx : std::min(model->n_ctx_train(), std::max(fits, plan::kPageTokens)),
-            limit);
-    memory.n_ctx_fits = fits;
-  }
-
-  void prepare(const EngineOptions& o, int32_t n_ctx, uint64_t limit) {
-    executable.reset();
-    executable = backend->prepare(plan, step_limits(o, n_ctx));
-    memory = estimate_memory(n_ctx, backend->weight_bytes(), backend->page_bytes(),
-                             executable->scratch_bytes(), other_bytes(o), limit);
-  }
-
-  // The largest multiple of a page that fits. Work space grows with the context: each try is prepared.
-  int32_t largest_context(const EngineOptions& o, uint64_t limit) {
-    const uint64_t fixed = backend->weight_bytes() + other_bytes(o);
-    const uint64_t pages =
-        limit > fixed ? (limit - fixed) / backend->page_bytes() : 0;  // were there no work space
-    int32_t low = 0, high = static_cast<int32_t>(std::min<uint64_t>(pages, kMaxContext / plan::kPageTokens));
-    while (low < high) {
-      const int32_t middle = (low + high + 1) / 2;
-      prepare(o, middle * plan::kPageTokens, limit);
-      if (memory.fits())
-        low = middle;
-      else
-        high = middle - 1;
-    }
-    return low * plan::kPageTokens;
-  }
-
-  // The logits of a step, the tokenizer's tables, the program itself.
-  uint64_t other_bytes(const EngineOptions& o) const {
-    return (24ull << 20) + 250ull * model->n_vocab() +
-           4ull * plan::row_stride(model->n_vocab()) * o.n_parallel;
-  }
-};
-
-void check_options(const EngineOptions& o) {
-  const auto require = [](bool ok, const char* what) {
-    if (!ok) throw Error(ErrorCode::kInvalidArgument, what);
-  };
-  require(o.n_ctx >= 0 && o.n_ctx <= kMaxContext,
-          "The context must be from 0 (automatic) to 67108864 tokens.");
-  require(o.n_threads >= 0 && o.n_threads <= 1024,
-          "The number of threads must be from 0 (automatic) to 1024.");
-  require(o.n_threads_batch >= 0 && o.n_threads_batch <= 1024,
-          "The number of threads for prompts must be from 0 (automatic) to 1024.");
-  require(o.n_ubatch >= 1 && o.n_ubatch <= 65536, "The micro-batch must be from 1 to 65536 rows.");
-  require(o.n_batch >= 1, "The batch must be at least 1 row.");
-  require(o.n_parallel >= 1 && o.n_parallel <= 1024,
-          "The number of parallel sequences must be from 1 to 1024.");
-}
 
 // What f threw, as the error one generation ends with: nothing may end the engine's thread.
 template <class F>

@@ -1,0 +1,40 @@
+// A model bound to a backend whose memory is mapped but not yet touched: what loading begins with and
+// estimating ends with, so that there is one way to know what a model takes. Used by the engine
+// (engine.cpp) and by whatever else runs a plan; the numbers themselves are memory.h.
+#pragma once
+
+#include <moraine/engine.h>
+
+#include <memory>
+
+#include "backend/cpu/backend.h"
+#include "gguf/reader.h"
+#include "model/model.h"
+#include "plan/backend.h"
+
+namespace moraine::engine {
+
+constexpr int32_t kMaxContext = 1 << 26;  // tokens
+
+// Throws Error{kInvalidArgument} for numbers outside their range.
+void check_options(const EngineOptions& options);
+
+struct Prepared {
+  gguf::File file;
+  std::unique_ptr<model::Model> model;
+  std::unique_ptr<cpu::CpuBackend> backend;
+  plan::Plan plan;
+  std::unique_ptr<plan::Executable> executable;
+  MemoryEstimate memory;
+
+  // Throws Error for a file that cannot be read or run.
+  explicit Prepared(const EngineOptions& o);
+
+  void prepare(const EngineOptions& o, int32_t n_ctx, uint64_t limit);
+
+ private:
+  int32_t largest_context(const EngineOptions& o, uint64_t limit);
+  uint64_t other_bytes(const EngineOptions& o) const;
+};
+
+}  // namespace moraine::engine
