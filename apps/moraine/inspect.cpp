@@ -80,9 +80,10 @@ OrderedJson json_of(const gguf::Value& value) {
 }
 
 OrderedJson memory_json(const MemoryEstimate& m) {
-  return {{"weights", m.weights}, {"kv", m.kv},         {"scratch", m.scratch},
-          {"other", m.other},     {"total", m.total()}, {"available", m.available},
-          {"fits", m.fits()},     {"n_ctx", m.n_ctx},   {"n_ctx_fits", m.n_ctx_fits}};
+  return {{"weights", m.weights},      {"kv", m.kv},       {"state", m.state},
+          {"scratch", m.scratch},      {"other", m.other}, {"total", m.total()},
+          {"available", m.available},  {"fits", m.fits()}, {"n_ctx", m.n_ctx},
+          {"n_ctx_fits", m.n_ctx_fits}};
 }
 
 std::string json_report(const gguf::File& file, const Settings& s) {
@@ -144,6 +145,7 @@ std::string text_report(const gguf::File& file, const Settings& s) {
   };
   row("weights", m.weights);
   row("cache", m.kv);
+  if (m.state > 0) row("state", m.state);
   row("work space", m.scratch + m.other);
   row("together", m.total());
   row("free here", m.available);

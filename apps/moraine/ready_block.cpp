@@ -93,7 +93,7 @@ std::vector<ReadyLine> ready_block(const ReadyState& s) {
       {"memory", fmt::format("{} of {} GB that {}: weights {}, cache {} for a full context, work space {}",
                              gb(m.total()), gb(m.available),
                              s.settings.engine.memory_limit_bytes ? "may be used" : "are free", gb(m.weights),
-                             gb(m.kv), gb(m.scratch + m.other))}};
+                             gb(m.kv + m.state), gb(m.scratch + m.other))}};
 
   std::vector<ReadyLine> tail;
   const std::string where =

@@ -47,9 +47,10 @@ using ProgressFn = std::function<bool(const LoadProgress&)>;
 struct MemoryEstimate {
   uint64_t weights = 0;
   uint64_t kv = 0;  // at full context, for one sequence
+  uint64_t state = 0;  // of recurrent layers, for one sequence; 0 for models without
   uint64_t scratch = 0;
   uint64_t other = 0;  // tokenizer, logits, tables
-  uint64_t total() const { return weights + kv + scratch + other; }
+  uint64_t total() const { return weights + kv + state + scratch + other; }
   uint64_t available = 0;  // free memory this process may use (cgroup limits counted)
   int32_t n_ctx = 0;       // the context this estimate is for
   int32_t n_ctx_fits = 0;  // the largest context that would fit

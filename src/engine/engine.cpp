@@ -11,12 +11,11 @@
 #include <mutex>
 #include <thread>
 
-#include "cache/kv_pages.h"
+#include "cache/sequence_memory.h"
 #include "engine/memory.h"
 #include "engine/model_info.h"
 #include "engine/prepared.h"
 #include "engine/sequence.h"
-#include "model/loader.h"
 #include "tokenizer/load.h"
 
 namespace moraine {
@@ -56,15 +55,18 @@ struct Batch {
   std::vector<TokenId> tokens;
   std::vector<int32_t> positions, sequences, outputs;
   std::vector<std::span<const plan::PageId>> tables;
+  std::vector<plan::StateId> states;
   int32_t prefill_rows = 0;
 
   void clear() {
     parts.clear(), tokens.clear(), positions.clear(), sequences.clear(), outputs.clear(), tables.clear();
+    states.clear();
     prefill_rows = 0;
   }
   void add(Sequence& s, int32_t n) {
     const auto index = static_cast<int32_t>(tables.size());
     tables.push_back(s.pages());
+    states.push_back(s.state());
     for (int32_t i = 0; i < n; ++i) {
       tokens.push_back(s.token(s.computed() + i));
       positions.push_back(s.computed() + i);
@@ -77,7 +79,7 @@ struct Batch {
     }
     parts.push_back({&s, n, output});
   }
-  plan::Step step() const { return {tokens, positions, sequences, outputs, tables}; }
+  plan::Step step() const { return {tokens, positions, sequences, outputs, tables, states}; }
 };
 
 class EngineImpl final : public Engine {
@@ -108,7 +110,7 @@ class EngineImpl final : public Engine {
   std::shared_ptr<const Tokenizer> tokenizer_;
   ModelInfo info_;
   int32_t max_rows_;
-  cache::PagePool pool_;
+  cache::MemoryPool pool_;
   int64_t logits_stride_;
   std::unique_ptr<float[]> logits_;
   Batch batch_;
@@ -130,9 +132,9 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
       tokenizer_(load_tokenizer(prepared_.file.metadata())),
       info_(describe_model(prepared_.file, *prepared_.model, options.model_path)),
       max_rows_(step_limits(options, 1).max_rows),
-      pool_(*prepared_.backend, 0) {
+      pool_(*prepared_.backend) {
   const MemoryEstimate& m = prepared_.memory;
-  require_fit(m, info_.file_name);
+  require_fit(m, info_.file_name);  // before the pages that are left are counted
   const int32_t n_vocab = prepared_.model->n_vocab();
   if (static_cast<int64_t>(tokenizer_->size()) > n_vocab)
     throw Error(ErrorCode::kCorruptFile,
@@ -143,13 +145,9 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
   info_.device = prepared_.backend->describe();
   info_.n_threads = prepared_.backend->n_threads();
   // Further sequences share what memory is left; each is admitted only when all it may need is there.
-  const uint64_t fixed = m.total() - m.kv;
-  const int64_t pages = static_cast<int64_t>((m.available - fixed) / prepared_.backend->page_bytes());
-  pool_.set_max_pages(static_cast<int32_t>(
-      std::min<int64_t>(pages, int64_t{options_.n_parallel} * cache::pages_for(m.n_ctx))));
-  model::load_weights(prepared_.file, *prepared_.model, *prepared_.backend, progress);
-  // Once more: the plan's constants may come from weights.
-  prepared_.executable = prepared_.backend->prepare(prepared_.plan, step_limits(options_, m.n_ctx));
+  const uint64_t free = m.available - (m.total() - m.kv - m.state);
+  pool_.set_max_bytes(std::min(free, options_.n_parallel * pool_.bytes_for(m.n_ctx)));
+  prepared_.load(options_, info_.file_name, progress);
   logits_stride_ = plan::row_stride(n_vocab);
   logits_.reset(new float[logits_stride_ * options_.n_parallel]);
   thread_ = std::thread([this] { run(); });
@@ -217,6 +215,7 @@ bool EngineImpl::admit() {
   std::unique_lock lock(mutex_);
   wake_.wait(lock, [&] { return closing_ || !waiting_.empty() || !running_.empty(); });
   if (closing_) return false;
+  std::vector<std::pair<std::shared_ptr<Sequence>, Error>> failed;
   const auto running_of_group = [&](const auto& waiting) {
     return std::count_if(running_.begin(), running_.end(), [&](const auto& r) {
       return waiting->group() != 0 && r->group() == waiting->group();
@@ -228,26 +227,29 @@ bool EngineImpl::admit() {
       return running_of_group(a) < running_of_group(b);
     });
     if (!(*next)->cancelled()) {
-      if (!pool_.reserve(cache::pages_for((*next)->capacity()))) break;
-      (*next)->admit(pool_);
+      if (!pool_.reserve(pool_.bytes_for((*next)->capacity()))) break;
+      if (const auto trouble = trouble_of([&] { (*next)->admit(pool_); }))
+        failed.emplace_back(*next, *trouble);
     }
-    running_.push_back(std::move(*next));
+    if (failed.empty() || failed.back().first != *next) running_.push_back(*next);
     waiting_.erase(next);
   }
+  lock.unlock();
+  for (const auto& [s, error] : failed) s->fail(error);
   return true;
 }
 
 // Takes a sequence out of the running ones and frees its memory, before its last event is sent: when
 // a client hears of the end, the engine has forgotten it.
 std::shared_ptr<Sequence> EngineImpl::remove(Sequence* s) {
-  s->release_pages();
+  s->release_memory();
   std::lock_guard lock(mutex_);
   const GenerationStats& g = s->stats();
   stats_.prompt_tokens_total += std::min(s->computed(), g.n_prompt);  // of one that was cancelled, part
   stats_.generated_tokens_total += g.n_generated;
   stats_.prompt_seconds_total += g.prompt_ms / 1000;
   stats_.generated_seconds_total += g.generated_ms / 1000;
-  stats_.kv_bytes_used = static_cast<uint64_t>(pool_.used_pages()) * prepared_.backend->page_bytes();
+  stats_.kv_bytes_used = pool_.used_bytes();
   std::shared_ptr<Sequence> kept;
   std::erase_if(running_, [&](const auto& r) {
     if (r.get() == s) kept = r;
@@ -334,7 +336,7 @@ void EngineImpl::collect(plan::Status status) {
   {
     std::lock_guard lock(mutex_);
     if (batch_.prefill_rows < static_cast<int32_t>(batch_.tokens.size())) ++stats_.decode_steps_total;
-    stats_.kv_bytes_used = static_cast<uint64_t>(pool_.used_pages()) * prepared_.backend->page_bytes();
+    stats_.kv_bytes_used = pool_.used_bytes();
   }
   for (const Batch::Part& part : batch_.parts) {
     if (status == plan::Status::kOutOfMemory) {

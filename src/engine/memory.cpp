@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "cache/kv_pages.h"
+#include "cache/sequence_memory.h"
 
 namespace moraine::engine {
 
@@ -17,15 +17,16 @@ plan::StepLimits step_limits(const EngineOptions& o, int32_t n_ctx) {
   return l;
 }
 
-MemoryEstimate estimate_memory(int32_t n_ctx, uint64_t weights, uint64_t page, uint64_t scratch,
-                               uint64_t other, uint64_t available) {
+MemoryEstimate estimate_memory(int32_t n_ctx, const plan::Backend& backend, uint64_t scratch, uint64_t other,
+                               uint64_t available) {
   MemoryEstimate e;
   e.n_ctx = n_ctx;
-  e.weights = weights;
+  e.weights = backend.weight_bytes();
   e.scratch = scratch;
   e.other = other;
   e.available = available;
-  e.kv = static_cast<uint64_t>(cache::pages_for(n_ctx)) * page;
+  e.kv = static_cast<uint64_t>(cache::pages_for(n_ctx)) * backend.page_bytes();
+  e.state = backend.state_bytes();
   return e;
 }
 
@@ -36,10 +37,11 @@ void require_fit(const MemoryEstimate& e, const std::string& name) {
       e.n_ctx_fits >= plan::kPageTokens
           ? fmt::format("A context of {} tokens would fit: -c {}.", e.n_ctx_fits, e.n_ctx_fits)
           : "No context fits: choose a smaller model or quantisation, or free memory.";
-  throw Error(ErrorCode::kOutOfMemory, fmt::format("{} needs {:.2f} GB: weights {:.2f}, cache of {} tokens "
-                                                   "{:.2f}, work space {:.2f}; {:.2f} GB may be used. {}",
-                                                   name, gb(e.total()), gb(e.weights), e.n_ctx, gb(e.kv),
-                                                   gb(e.scratch + e.other), gb(e.available), remedy));
+  throw Error(ErrorCode::kOutOfMemory,
+              fmt::format("{} needs {:.2f} GB: weights {:.2f}, cache of {} tokens "
+                          "{:.2f}, work space {:.2f}; {:.2f} GB may be used. {}",
+                          name, gb(e.total()), gb(e.weights), e.n_ctx, gb(e.kv + e.state),
+                          gb(e.scratch + e.other), gb(e.available), remedy));
 }
 
 }  // namespace moraine::engine

@@ -11,10 +11,11 @@ namespace moraine::engine {
 // Rows and outputs of a forward pass under these options.
 plan::StepLimits step_limits(const EngineOptions& options, int32_t n_ctx);
 
-// What an executable prepared for n_ctx takes; all but n_ctx in bytes, `page` of one KV page. Leaves
-// n_ctx_fits at 0: work space grows with the context, so that only preparing for it can tell.
-MemoryEstimate estimate_memory(int32_t n_ctx, uint64_t weights, uint64_t page, uint64_t scratch,
-                               uint64_t other, uint64_t available);
+// What an executable prepared for n_ctx takes on a backend that knows its weights and cache; all but n_ctx
+// in bytes. Leaves n_ctx_fits at 0: work space grows with the context, so that only preparing for it can
+// tell.
+MemoryEstimate estimate_memory(int32_t n_ctx, const plan::Backend& backend, uint64_t scratch, uint64_t other,
+                               uint64_t available);
 
 // Throws Error{kOutOfMemory} with the numbers and the context that would fit, unless it fits.
 void require_fit(const MemoryEstimate& estimate, const std::string& name);

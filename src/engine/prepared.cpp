@@ -24,14 +24,16 @@ void check_options(const EngineOptions& o) {
           "The number of parallel sequences must be from 1 to 1024.");
 }
 
-Prepared::Prepared(const EngineOptions& o)
+Prepared::Prepared(const EngineOptions& o, int32_t outputs)
     : file(gguf::File::open(o.model_path)),
       model(model::create_model(file)),
       backend(
           std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.n_threads, o.isa, o.n_threads_batch})),
-      plan(model->forward()) {
+      plan(model->forward()),
+      max_outputs(outputs > 0 ? outputs : o.n_parallel) {
   backend->declare_weights(model::weights_as_loaded(*model));
   backend->set_kv(model->kv_shape(), o.kv_type_k, o.kv_type_v);
+  backend->set_state(model->state_shape());
   const uint64_t free = available_memory();
   const uint64_t limit = o.memory_limit_bytes ? std::min(o.memory_limit_bytes, free) : free;
   const int32_t fits = largest_context(o, limit);
@@ -40,18 +42,30 @@ Prepared::Prepared(const EngineOptions& o)
   memory.n_ctx_fits = fits;
 }
 
+plan::StepLimits Prepared::limits(const EngineOptions& o, int32_t n_ctx) const {
+  plan::StepLimits l = step_limits(o, n_ctx);
+  l.max_outputs = max_outputs;
+  return l;
+}
+
+void Prepared::load(const EngineOptions& o, const std::string& name, const ProgressFn& progress) {
+  require_fit(memory, name);
+  model::load_weights(file, *model, *backend, progress);
+  // Once more: the plan's constants may come from weights.
+  executable = backend->prepare(plan, limits(o, memory.n_ctx));
+}
+
 void Prepared::prepare(const EngineOptions& o, int32_t n_ctx, uint64_t limit) {
   executable.reset();
-  executable = backend->prepare(plan, step_limits(o, n_ctx));
-  memory = estimate_memory(n_ctx, backend->weight_bytes(), backend->page_bytes(), executable->scratch_bytes(),
-                           other_bytes(o), limit);
+  executable = backend->prepare(plan, limits(o, n_ctx));
+  memory = estimate_memory(n_ctx, *backend, executable->scratch_bytes(), other_bytes(), limit);
 }
 
 // The largest multiple of a page that fits. Work space grows with the context: each try is prepared.
 int32_t Prepared::largest_context(const EngineOptions& o, uint64_t limit) {
-  const uint64_t fixed = backend->weight_bytes() + other_bytes(o);
-  const uint64_t pages =
-      limit > fixed ? (limit - fixed) / backend->page_bytes() : 0;  // were there no work space
+  const uint64_t fixed = backend->weight_bytes() + backend->state_bytes() + other_bytes();
+  const uint64_t page = std::max<uint64_t>(1, backend->page_bytes());  // 0: a model without attention
+  const uint64_t pages = limit > fixed ? (limit - fixed) / page : 0;   // were there no work space
   int32_t low = 0, high = static_cast<int32_t>(std::min<uint64_t>(pages, kMaxContext / plan::kPageTokens));
   while (low < high) {
     const int32_t middle = (low + high + 1) / 2;
@@ -65,8 +79,8 @@ int32_t Prepared::largest_context(const EngineOptions& o, uint64_t limit) {
 }
 
 // The logits of a step, the tokenizer's tables, the program itself.
-uint64_t Prepared::other_bytes(const EngineOptions& o) const {
-  return (24ull << 20) + 250ull * model->n_vocab() + 4ull * plan::row_stride(model->n_vocab()) * o.n_parallel;
+uint64_t Prepared::other_bytes() const {
+  return (24ull << 20) + 250ull * model->n_vocab() + 4ull * plan::row_stride(model->n_vocab()) * max_outputs;
 }
 
 }  // namespace moraine::engine

@@ -27,14 +27,19 @@ struct Prepared {
   std::unique_ptr<plan::Executable> executable;
   MemoryEstimate memory;
 
-  // Throws Error for a file that cannot be read or run.
-  explicit Prepared(const EngineOptions& o);
+  int32_t max_outputs;  // rows of logits of one step
 
-  void prepare(const EngineOptions& o, int32_t n_ctx, uint64_t limit);
+  // max_outputs: 0: one for each generation that may run. Throws Error for a file that cannot be read or run.
+  explicit Prepared(const EngineOptions& o, int32_t max_outputs = 0);
+
+  // Checks that it fits (Error{kOutOfMemory}), reads the weights and makes the executable that runs.
+  void load(const EngineOptions& o, const std::string& name, const ProgressFn& progress);
+  plan::StepLimits limits(const EngineOptions& o, int32_t n_ctx) const;
 
  private:
+  void prepare(const EngineOptions& o, int32_t n_ctx, uint64_t limit);
   int32_t largest_context(const EngineOptions& o, uint64_t limit);
-  uint64_t other_bytes(const EngineOptions& o) const;
+  uint64_t other_bytes() const;
 };
 
 }  // namespace moraine::engine

@@ -30,8 +30,8 @@ Sequence::Sequence(GenerationRequest request, std::shared_ptr<GenerationSink> si
   stats_.n_prompt = n_prompt_;
 }
 
-void Sequence::admit(cache::PagePool& pool) {
-  pages_ = std::make_unique<cache::PageTable>(pool, cache::pages_for(capacity_));
+void Sequence::admit(cache::MemoryPool& pool) {
+  memory_ = std::make_unique<cache::SequenceMemory>(pool, capacity_);
   admitted_at_ = Clock::now();
   stats_.queued_ms = ms_between(queued_at_, admitted_at_);
 }

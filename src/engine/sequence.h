@@ -11,7 +11,7 @@
 #include <optional>
 #include <vector>
 
-#include "cache/kv_pages.h"
+#include "cache/sequence_memory.h"
 #include "sampling/sampler.h"
 
 namespace moraine::engine {
@@ -29,15 +29,16 @@ class Sequence final : public Generation {
   // Tokens this sequence can come to hold: what its pages are reserved for.
   int32_t capacity() const { return capacity_; }
   uint64_t group() const { return request_.group; }
-  void admit(cache::PagePool& pool);
+  void admit(cache::MemoryPool& pool);  // reserved before; throws Error{kOutOfMemory}
 
   // What remains to be computed before the next token can be drawn; 1 while decoding.
   int32_t pending() const { return static_cast<int32_t>(tokens_.size()) - computed_; }
   bool prefilling() const { return computed_ < n_prompt_; }
   TokenId token(int32_t position) const { return tokens_[position]; }
   int32_t computed() const { return computed_; }
-  std::span<const plan::PageId> pages() const { return pages_->pages(); }
-  void prepare_rows(int32_t n) { pages_->grow_to(computed_ + n); }  // throws Error{kOutOfMemory}
+  std::span<const plan::PageId> pages() const { return memory_->pages(); }
+  plan::StateId state() const { return memory_->state(); }
+  void prepare_rows(int32_t n) { memory_->grow_to(computed_ + n); }  // throws Error{kOutOfMemory}
 
   // n rows were computed. Where they were the last pending ones and a token is to be drawn from
   // `logits` (their last row's), draws it. Returns how the sequence ended, if it did.
@@ -45,7 +46,7 @@ class Sequence final : public Generation {
   bool wants_logits_after(int32_t n) const { return n == pending() && max_tokens_ != 0; }
 
   // Before the last event: whoever holds the handle must not hold the memory.
-  void release_pages() noexcept { pages_.reset(); }
+  void release_memory() noexcept { memory_.reset(); }
   void finish(FinishReason reason) noexcept;
   void fail(const Error& error) noexcept;
   const GenerationStats& stats() const { return stats_; }
@@ -60,7 +61,7 @@ class Sequence final : public Generation {
   sampling::Sampler sampler_;
   std::vector<TokenId> tokens_;  // prompt and drawn tokens: the timeline
   int32_t computed_ = 0;         // of tokens_, those whose keys and values lie in the pages
-  std::unique_ptr<cache::PageTable> pages_;
+  std::unique_ptr<cache::SequenceMemory> memory_;
   std::atomic<bool> cancelled_{false};
   GenerationStats stats_;
   Clock::time_point queued_at_, admitted_at_, first_token_at_;

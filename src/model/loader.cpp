@@ -44,6 +44,26 @@ class Meter {
   Clock::time_point start_, last_;
 };
 
+// The file's rows that make a weight, handed out in order.
+class Rows {
+ public:
+  Rows(const plan::Weight& w, uint64_t n_file_rows) : source_(w.source) {
+    if (source_.empty()) source_.push_back({0, static_cast<int32_t>(n_file_rows)});
+  }
+  plan::RowRange next(int32_t at_most) {
+    plan::RowRange& now = source_[index_];
+    const plan::RowRange taken = {now.first, std::min(now.n, at_most)};
+    now.first += taken.n;
+    now.n -= taken.n;
+    if (now.n == 0) ++index_;
+    return taken;
+  }
+
+ private:
+  std::vector<plan::RowRange> source_;
+  size_t index_ = 0;
+};
+
 }  // namespace
 
 std::vector<plan::Weight> weights_as_loaded(const Model& model, const LoadOptions& options) {
@@ -56,24 +76,31 @@ std::vector<plan::Weight> weights_as_loaded(const Model& model, const LoadOption
 void load_weights(const gguf::File& file, const Model& model, plan::Backend& backend,
                   const ProgressFn& progress, const LoadOptions& options) {
   const std::vector<plan::Weight> declared = weights_as_loaded(model, options);
-  uint64_t total = 0;
-  for (const plan::Weight& w : declared) total += file.tensor(w.name).size_bytes;
-
   const gguf::TensorReader reader(file);
+  uint64_t total = 0;
+  for (const plan::Weight& w : declared) total += file.tensor(w.name).row_bytes() * w.rows;
+
   std::vector<std::byte> bounce;
   std::vector<float> floats;
   Meter meter(progress, total);
   for (size_t id = 0; id < declared.size(); ++id) {
-    const gguf::TensorInfo& t = file.tensor(declared[id].name);
-    const uint64_t row_bytes = t.row_bytes(), n_rows = t.n_rows();
-    uint64_t rows_per_read = std::max<uint64_t>(kBounceBytes / row_bytes, 1);
-    rows_per_read = std::max<uint64_t>(rows_per_read / kRowGranularity * kRowGranularity, kRowGranularity);
-    for (uint64_t row = 0; row < n_rows; row += rows_per_read) {
-      const uint64_t n = std::min(rows_per_read, n_rows - row);
+    const plan::Weight& w = declared[id];
+    const gguf::TensorInfo& t = file.tensor(w.name);
+    const uint64_t row_bytes = t.row_bytes();
+    uint64_t most_rows = std::max<uint64_t>(kBounceBytes / row_bytes, 1);
+    most_rows = std::max<uint64_t>(most_rows / kRowGranularity * kRowGranularity, kRowGranularity);
+    Rows rows(w, t.n_rows());
+    uint64_t row = 0;  // of the weight
+    while (row < static_cast<uint64_t>(w.rows)) {
+      const uint64_t n = std::min(most_rows, w.rows - row);
       bounce.resize(n * row_bytes);
-      reader.read(t, row * row_bytes, bounce);
+      for (uint64_t filled = 0; filled < n;) {
+        const plan::RowRange r = rows.next(static_cast<int32_t>(n - filled));
+        reader.read(t, r.first * row_bytes, std::span(bounce).subspan(filled * row_bytes, r.n * row_bytes));
+        filled += r.n;
+      }
       const auto* data = reinterpret_cast<const uint8_t*>(bounce.data());
-      if (declared[id].dtype != t.dtype) {
+      if (w.dtype != t.dtype) {
         floats.resize(n * t.shape[0]);
         quant::find(t.dtype)->unpack_blocks(data, n * t.shape[0] / info(t.dtype).block_len, floats.data());
         data = reinterpret_cast<const uint8_t*>(floats.data());
@@ -81,8 +108,10 @@ void load_weights(const gguf::File& file, const Model& model, plan::Backend& bac
       backend.write_weight(static_cast<plan::WeightId>(id), static_cast<int32_t>(row),
                            static_cast<int32_t>(n), data);
       meter.add(n * row_bytes);
+      row += n;
     }
-    reader.drop_cache(t, 0, t.size_bytes);
+    // Weights that are parts of one tensor follow each other: its pages are kept for the next part.
+    if (id + 1 == declared.size() || declared[id + 1].name != w.name) reader.drop_cache(t, 0, t.size_bytes);
   }
 }
 

@@ -7,7 +7,8 @@
 
 namespace moraine::model {
 
-plan::WeightId Tensors::bind(const std::string& name, plan::WeightRole role, int32_t cols, int32_t rows) {
+plan::WeightId Tensors::bind(const std::string& name, plan::WeightRole role, Shape shape,
+                             std::vector<plan::RowRange> source) {
   const gguf::TensorInfo* t = file_.find_tensor(name);
   if (!t)
     throw Error(
@@ -16,27 +17,65 @@ plan::WeightId Tensors::bind(const std::string& name, plan::WeightRole role, int
             "{}: tensor {} is missing. The file is incomplete or of another variant of this architecture; "
             "download or convert it again.",
             file_.name(), name));
-  const bool right = t->shape[0] == static_cast<uint64_t>(cols) &&
-                     t->shape[1] == static_cast<uint64_t>(rows) && t->shape[2] == 1 && t->shape[3] == 1;
+  const bool right = t->shape[0] == static_cast<uint64_t>(shape.cols) &&
+                     t->shape[1] == static_cast<uint64_t>(shape.rows) &&
+                     t->shape[2] == static_cast<uint64_t>(shape.n_experts) && t->shape[3] == 1;
   if (!right)
-    throw Error(ErrorCode::kCorruptFile, fmt::format("{}: tensor {} has shape {}, but the file's metadata "
-                                                     "asks for [{}, {}]. Download or convert it again.",
-                                                     file_.name(), name, gguf::shape_string(*t), cols, rows));
+    throw Error(
+        ErrorCode::kCorruptFile,
+        fmt::format("{}: tensor {} has shape {}, but the file's metadata asks for [{}, {}{}]. Download "
+                    "or convert it again.",
+                    file_.name(), name, gguf::shape_string(*t), shape.cols, shape.rows,
+                    shape.n_experts > 1 ? fmt::format(", {}", shape.n_experts) : ""));
   const bool plain = t->dtype == DType::kF32 || t->dtype == DType::kF16 || t->dtype == DType::kBF16;
   if (role == plan::WeightRole::kVector && !plain)
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("{}: tensor {} is stored as {}, but must be f32, f16 or bf16.", file_.name(),
                             name, info(t->dtype).name));
-  model_.weights_.push_back({name, t->dtype, role, cols, rows});
+  int64_t rows = int64_t{shape.rows} * shape.n_experts;
+  if (!source.empty()) {
+    rows = 0;
+    for (const plan::RowRange& r : source) rows += r.n;
+  }
+  if (rows > INT32_MAX)
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: tensor {} has {} rows, more than run here.", file_.name(), name, rows));
+  model_.weights_.push_back(
+      {name, t->dtype, role, shape.cols, static_cast<int32_t>(rows), std::move(source)});
   return static_cast<plan::WeightId>(model_.weights_.size()) - 1;
 }
 
 plan::WeightId Tensors::matrix(const std::string& name, int32_t cols, int32_t rows) {
-  return bind(name, plan::WeightRole::kMatrix, cols, rows);
+  return bind(name, plan::WeightRole::kMatrix, {cols, rows});
+}
+
+plan::WeightId Tensors::rows_of(const std::string& name, int32_t cols, int32_t file_rows,
+                                std::vector<plan::RowRange> source) {
+  return bind(name, plan::WeightRole::kMatrix, {cols, file_rows}, std::move(source));
+}
+
+plan::WeightId Tensors::experts(const std::string& name, int32_t cols, int32_t rows, int32_t n_experts) {
+  return experts_part(name, cols, rows, n_experts, 0, rows);
+}
+
+plan::WeightId Tensors::experts_part(const std::string& name, int32_t cols, int32_t file_rows,
+                                     int32_t n_experts, int32_t first, int32_t rows) {
+  if (rows % 8 != 0)
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: the experts of tensor {} have {} rows, which is no multiple of 8.",
+                            file_.name(), name, rows));
+  std::vector<plan::RowRange> source;
+  if (rows != file_rows)
+    for (int32_t e = 0; e < n_experts; ++e) source.push_back({e * file_rows + first, rows});
+  return bind(name, plan::WeightRole::kMatrix, {cols, file_rows, n_experts}, std::move(source));
 }
 
 plan::WeightId Tensors::vector(const std::string& name, int32_t n) {
-  return bind(name, plan::WeightRole::kVector, n, 1);
+  return bind(name, plan::WeightRole::kVector, {n});
+}
+
+plan::WeightId Tensors::vectors(const std::string& name, int32_t n, int32_t count) {
+  return bind(name, plan::WeightRole::kVector, {n, count});
 }
 
 Hparams::Hparams(const gguf::File& file)

@@ -22,6 +22,7 @@ class Model {
 
   const std::vector<plan::Weight>& weights() const { return weights_; }
   const plan::KvShape& kv_shape() const { return kv_shape_; }
+  const plan::StateShape& state_shape() const { return state_shape_; }
   int32_t n_layers() const { return n_layers_; }
   int32_t n_embd() const { return n_embd_; }
   int32_t n_vocab() const { return n_vocab_; }
@@ -32,6 +33,7 @@ class Model {
   friend class Tensors;
   std::vector<plan::Weight> weights_;
   plan::KvShape kv_shape_;
+  plan::StateShape state_shape_;
   int32_t n_layers_ = 0, n_embd_ = 0, n_vocab_ = 0, n_ctx_train_ = 0;
   std::vector<std::string> notes_;  // what a user should know, one sentence each
 };
@@ -43,14 +45,27 @@ class Tensors {
   Tensors(const gguf::File& file, Model& model) : file_(file), model_(model) {}
 
   plan::WeightId matrix(const std::string& name, int32_t cols, int32_t rows);
+  // Some rows of a tensor that has `file_rows`: what a file keeps together and the plan uses apart.
+  plan::WeightId rows_of(const std::string& name, int32_t cols, int32_t file_rows,
+                         std::vector<plan::RowRange> source);
+  // A stack of n_experts matrices [cols, rows]; or, of a stack [cols, file_rows], the `rows` from `first` of
+  // each expert's. Kernels take rows in groups of eight: rows that are no multiple are refused.
+  plan::WeightId experts(const std::string& name, int32_t cols, int32_t rows, int32_t n_experts);
+  plan::WeightId experts_part(const std::string& name, int32_t cols, int32_t file_rows, int32_t n_experts,
+                              int32_t first, int32_t rows);
   plan::WeightId vector(const std::string& name, int32_t n);
+  plan::WeightId vectors(const std::string& name, int32_t n, int32_t count);  // float32 [count, n]
   bool has(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
   plan::WeightId vector_if_present(const std::string& name, int32_t n) {
     return has(name) ? vector(name, n) : plan::kNoWeight;
   }
 
  private:
-  plan::WeightId bind(const std::string& name, plan::WeightRole role, int32_t cols, int32_t rows);
+  struct Shape {
+    int32_t cols = 0, rows = 1, n_experts = 1;
+  };
+  plan::WeightId bind(const std::string& name, plan::WeightRole role, Shape shape,
+                      std::vector<plan::RowRange> source = {});
   const gguf::File& file_;
   Model& model_;
 };

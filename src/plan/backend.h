@@ -21,6 +21,7 @@ enum class Status : uint8_t { kOk, kCancelled, kOutOfMemory, kDeviceLost };
 constexpr int32_t kPageTokens = 256;  // tokens in one KV page, all layers
 
 using PageId = int32_t;
+using StateId = int32_t;
 
 // One step: rows of one or several sequences. Everything a plan leaves symbolic.
 struct Step {
@@ -31,6 +32,8 @@ struct Step {
   std::span<const int32_t> output_rows;  // [outputs] ascending
   std::span<const std::span<const PageId>> page_tables;  // by sequence: page of position p is [p / 256];
                                                          // may be empty for plans without attention
+  std::span<const StateId> states = {};  // by sequence, as it is after the tokens before this step's;
+                                         // may be empty for plans without recurrence
 };
 
 struct StepLimits {
@@ -65,6 +68,12 @@ class Backend {
   virtual uint64_t page_bytes() const = 0;
   virtual PageId allocate_page() = 0;  // throws Error{kOutOfMemory}
   virtual void free_page(PageId page) noexcept = 0;
+
+  // Recurrent state of one sequence, every layer. A step advances it by the rows it computes.
+  virtual void set_state(const StateShape& shape) = 0;
+  virtual uint64_t state_bytes() const = 0;  // 0 where the model has none
+  virtual StateId allocate_state() = 0;      // as before the first token; throws Error{kOutOfMemory}
+  virtual void free_state(StateId state) noexcept = 0;
 
   // The plan must outlive the executable. Weights that are constants of the plan (frequency factors) are
   // read here: what is prepared before they are written tells its size, and must not be run.

@@ -7,8 +7,9 @@
 namespace moraine::plan {
 
 const char* op_name(const Op& op) noexcept {
-  static constexpr const char* kNames[] = {"embed", "rms_norm",  "matmul", "gated_ffn",
-                                           "rope",  "attention", "add",    "gather_outputs"};
+  static constexpr const char* kNames[] = {"embed",         "rms_norm", "matmul", "gated_ffn",       "rope",
+                                           "attention",     "gate",     "moe",    "gated_delta_net", "add",
+                                           "gather_outputs"};
   static_assert(std::size(kNames) == std::variant_size_v<Op>);
   return kNames[op.index()];
 }
@@ -65,6 +66,35 @@ ValueId Builder::attention(ValueId q, ValueId k, ValueId v, Attention a) {
   a.out = value(width(q), Extent::kRows);
   plan_.ops.push_back(a);
   return a.out;
+}
+
+void Builder::gate(ValueId inout, ValueId gate, GateKind kind) {
+  MORAINE_CHECK(width(gate) == width(inout) || width(gate) == 1);
+  MORAINE_CHECK(plan_.values[inout].extent == plan_.values[gate].extent);
+  plan_.ops.push_back(Gate{inout, gate, kind});
+}
+
+ValueId Builder::moe(ValueId in, ValueId router, Moe m) {
+  MORAINE_CHECK(width(router) == m.n_experts && m.top_k > 0 && m.top_k <= m.n_experts);
+  MORAINE_CHECK(plan_.values[in].extent == Extent::kRows && plan_.values[router].extent == Extent::kRows);
+  MORAINE_CHECK(weight(m.gate).cols == width(in) && weight(m.up).cols == width(in));
+  MORAINE_CHECK(weight(m.gate).rows == m.n_experts * m.n_ff && weight(m.up).rows == weight(m.gate).rows);
+  MORAINE_CHECK(weight(m.down).cols == m.n_ff && weight(m.down).rows == m.n_experts * width(in));
+  m.in = in, m.router = router;
+  m.out = value(width(in), Extent::kRows);
+  plan_.ops.push_back(m);
+  return m.out;
+}
+
+ValueId Builder::gated_delta_net(ValueId qkv, ValueId a, ValueId b, GatedDeltaNet g) {
+  MORAINE_CHECK(width(qkv) == g.n_channels() && g.n_v_heads % g.n_k_heads == 0);
+  MORAINE_CHECK(width(a) == g.n_v_heads && width(b) == g.n_v_heads);
+  MORAINE_CHECK(weight(g.conv).cols == g.n_taps && weight(g.conv).rows == g.n_channels());
+  MORAINE_CHECK(weight(g.a_scale).cols == g.n_v_heads && weight(g.dt_bias).cols == g.n_v_heads);
+  g.qkv = qkv, g.a = a, g.b = b;
+  g.out = value(g.n_v_heads * g.head_v, Extent::kRows);
+  plan_.ops.push_back(g);
+  return g.out;
 }
 
 void Builder::add(ValueId inout, ValueId in) {

@@ -41,10 +41,13 @@ class Runner {
     backend_->declare_weights(model::weights_as_loaded(*model_, {o.as_f32}));
     model::load_weights(file_, *model_, *backend_, {}, {o.as_f32});
     backend_->set_kv(model_->kv_shape(), o.kv_k, o.kv_v);
+    backend_->set_state(model_->state_shape());
     plan_ = model_->forward();
     exe_ = backend_->prepare(plan_, {o.max_rows, o.max_rows, o.max_context});
     tables_.resize(o.n_sequences);
     lengths_.assign(o.n_sequences, 0);
+    if (backend_->state_bytes() > 0)
+      for (int i = 0; i < o.n_sequences; ++i) states_.push_back(backend_->allocate_state());
     stride_ = plan::row_stride(model_->n_vocab());
   }
 
@@ -62,7 +65,7 @@ class Runner {
     }
     std::vector<std::span<const plan::PageId>> tables(tables_.begin(), tables_.end());
     std::vector<float> logits(rows.size() * stride_);
-    exe_->submit({tokens, positions, sequences, outputs, tables}, logits.data(), stride_);
+    exe_->submit({tokens, positions, sequences, outputs, tables, states_}, logits.data(), stride_);
     std::vector<std::vector<float>> out;
     for (size_t i = 0; i < rows.size(); ++i)
       out.emplace_back(logits.begin() + i * stride_, logits.begin() + i * stride_ + model_->n_vocab());
@@ -86,6 +89,10 @@ class Runner {
       t.clear();
     }
     lengths_.assign(lengths_.size(), 0);
+    for (plan::StateId& s : states_) {
+      backend_->free_state(s);
+      s = backend_->allocate_state();
+    }
   }
   const model::Model& model() const { return *model_; }
   plan::Executable& executable() { return *exe_; }
@@ -99,6 +106,7 @@ class Runner {
   std::unique_ptr<plan::Executable> exe_;
   std::vector<std::vector<plan::PageId>> tables_;
   std::vector<int32_t> lengths_;
+  std::vector<plan::StateId> states_;
   int64_t stride_ = 0;
 };
 

@@ -52,6 +52,24 @@ Mapping::Mapping(uint64_t bytes) : size_((bytes + 4095) / 4096 * 4096) {
 
 Mapping::~Mapping() { munmap(data_, size_); }
 
+int32_t Slots::allocate(uint64_t bytes) {
+  auto memory = std::make_unique<Mapping>(bytes);
+  free_.reserve(memory_.size() + 1);
+  if (free_.empty()) {
+    memory_.push_back(std::move(memory));
+    return static_cast<int32_t>(memory_.size()) - 1;
+  }
+  const int32_t id = free_.back();
+  free_.pop_back();
+  memory_[id] = std::move(memory);
+  return id;
+}
+
+void Slots::free(int32_t id) noexcept {
+  memory_[id].reset();
+  free_.push_back(id);
+}
+
 namespace {
 
 uint64_t align64(uint64_t n) { return (n + 63) / 64 * 64; }
@@ -81,7 +99,7 @@ std::string CpuBackend::describe() const {
 }
 
 uint64_t CpuBackend::weight_bytes_needed(const plan::Weight& w) {
-  if (w.role == plan::WeightRole::kVector) return align64(4ull * w.cols);
+  if (w.role == plan::WeightRole::kVector) return align64(4ull * w.cols * w.rows);
   return align64(dtype_bytes(w.dtype, w.cols) * 8 * ((w.rows + 7) / 8));
 }
 
@@ -115,7 +133,8 @@ void CpuBackend::declare_weights(std::vector<plan::Weight> decls) {
 void CpuBackend::write_weight(plan::WeightId id, int32_t first_row, int32_t n_rows, const uint8_t* data) {
   CpuWeight& w = weights_[id];
   if (w.decl.role == plan::WeightRole::kVector) {
-    quant::find(w.decl.dtype)->unpack_blocks(data, w.decl.cols, reinterpret_cast<float*>(w.data));
+    auto* out = reinterpret_cast<float*>(w.data) + int64_t{first_row} * w.decl.cols;
+    quant::find(w.decl.dtype)->unpack_blocks(data, int64_t{n_rows} * w.decl.cols, out);
     return;
   }
   MORAINE_CHECK(first_row % kGroupRows == 0 && first_row + n_rows <= w.decl.rows);
@@ -160,25 +179,28 @@ void CpuBackend::set_kv(const plan::KvShape& shape, KvType k, KvType v) {
   page_bytes_ = at;
 }
 
-plan::PageId CpuBackend::allocate_page() {
-  auto memory = std::make_unique<Mapping>(page_bytes_);
-  free_ids_.reserve(pages_.size() + 1);  // so that freeing needs no memory
-  plan::PageId id;
-  if (free_ids_.empty()) {
-    id = static_cast<plan::PageId>(pages_.size());
-    pages_.push_back(std::move(memory));
-  } else {
-    id = free_ids_.back();
-    free_ids_.pop_back();
-    pages_[id] = std::move(memory);
+plan::PageId CpuBackend::allocate_page() { return pages_.allocate(page_bytes_); }
+void CpuBackend::free_page(plan::PageId page) noexcept { pages_.free(page); }
+
+void CpuBackend::set_state(const plan::StateShape& shape) {
+  state_layers_.clear();
+  uint64_t at = 0;
+  const auto take = [&](uint64_t floats) {
+    const uint64_t here = at;
+    at += (floats + 15) / 16 * 16;
+    return here;
+  };
+  for (const auto& l : shape.layers) {
+    StateLayer layer;
+    layer.s = take(uint64_t(l.n_heads) * l.head_v * l.head_k);
+    layer.inputs = take(uint64_t(l.n_channels) * l.n_inputs);
+    state_layers_.push_back(layer);
   }
-  return id;
+  state_bytes_ = 4 * at;
 }
 
-void CpuBackend::free_page(plan::PageId page) noexcept {
-  pages_[page].reset();
-  free_ids_.push_back(page);
-}
+plan::StateId CpuBackend::allocate_state() { return states_.allocate(state_bytes_); }
+void CpuBackend::free_state(plan::StateId state) noexcept { states_.free(state); }
 
 std::unique_ptr<plan::Executable> CpuBackend::prepare(const plan::Plan& plan,
                                                       const plan::StepLimits& limits) {

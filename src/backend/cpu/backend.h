@@ -46,6 +46,18 @@ struct CpuWeight {
   int64_t row_bytes() const { return static_cast<int64_t>(dtype_bytes(decl.dtype, decl.cols)); }
 };
 
+// Equal pieces of memory by a small id, mapped one by one. Freeing needs no memory.
+class Slots {
+ public:
+  int32_t allocate(uint64_t bytes);  // throws Error{kOutOfMemory}
+  void free(int32_t id) noexcept;
+  const Mapping& get(int32_t id) const { return *memory_[id]; }
+
+ private:
+  std::vector<std::unique_ptr<Mapping>> memory_;  // null where free
+  std::vector<int32_t> free_;
+};
+
 class CpuBackend final : public plan::Backend {
  public:
   struct Options {
@@ -67,6 +79,11 @@ class CpuBackend final : public plan::Backend {
   plan::PageId allocate_page() override;
   void free_page(plan::PageId page) noexcept override;
 
+  void set_state(const plan::StateShape& shape) override;
+  uint64_t state_bytes() const override { return state_bytes_; }
+  plan::StateId allocate_state() override;
+  void free_state(plan::StateId state) noexcept override;
+
   std::unique_ptr<plan::Executable> prepare(const plan::Plan& plan, const plan::StepLimits& limits) override;
 
   int32_t n_threads() const { return n_threads_; }
@@ -76,7 +93,17 @@ class CpuBackend final : public plan::Backend {
   const Kernels& kernels() const { return kernels_; }
   ThreadPool& pool() { return pool_; }
   const CpuWeight& weight(plan::WeightId id) const { return weights_[id]; }
-  uint8_t* page(plan::PageId id) const { return pages_[id]->data(); }
+  uint8_t* page(plan::PageId id) const { return pages_.get(id).data(); }
+  // One layer's part of a sequence's state: S tile by tile (kernels.h), and the convolution's latest inputs
+  // [n_inputs][n_channels], oldest first.
+  struct LayerState {
+    float* s;
+    float* inputs;
+  };
+  LayerState state(plan::StateId id, int32_t layer) const {
+    auto* base = reinterpret_cast<float*>(states_.get(id).data());
+    return {base + state_layers_[layer].s, base + state_layers_[layer].inputs};
+  }
   KvType kv_type_k() const { return kv_k_; }
   KvType kv_type_v() const { return kv_v_; }
   // Bytes from a page's start to K or V of (layer, head).
@@ -101,8 +128,13 @@ class CpuBackend final : public plan::Backend {
   std::vector<KvLayer> kv_layers_;
   KvType kv_k_ = KvType::kF16, kv_v_ = KvType::kF16;
   uint64_t page_bytes_ = 0;
-  std::vector<std::unique_ptr<Mapping>> pages_;  // by PageId; null where free
-  std::vector<plan::PageId> free_ids_;
+  Slots pages_;
+  struct StateLayer {
+    uint64_t s, inputs;  // floats from a state's start
+  };
+  std::vector<StateLayer> state_layers_;
+  uint64_t state_bytes_ = 0;
+  Slots states_;
 };
 
 }  // namespace moraine::cpu

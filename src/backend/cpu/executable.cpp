@@ -21,6 +21,8 @@ CpuExecutable::CpuExecutable(CpuBackend& backend, const plan::Plan& plan, const 
   compile();
   scratch_ = std::make_unique<Mapping>(layout_.size_bytes);
   split_ = std::make_unique<Mapping>(split_bytes_);
+  moe_ = std::make_unique<Mapping>(moe_bytes_);
+  sequence_rows_.reserve(limits_.max_rows);
   pair_scratch_ = std::make_unique<Mapping>(4 * pair_floats_);
   thread_scratch_.reset(new float[thread_scratch_floats_ * backend_.pool().size()]);
 }
@@ -28,7 +30,8 @@ CpuExecutable::CpuExecutable(CpuBackend& backend, const plan::Plan& plan, const 
 CpuExecutable::~CpuExecutable() = default;
 
 uint64_t CpuExecutable::scratch_bytes() const {
-  uint64_t n = scratch_->size() + quant_memory_->size() + split_->size() + pair_scratch_->size();
+  uint64_t n =
+      scratch_->size() + quant_memory_->size() + split_->size() + moe_->size() + pair_scratch_->size();
   for (const RopeTable& t : ropes_) n += 4 * (t.cos.size() + t.sin.size());
   return n + 4 * thread_scratch_floats_ * backend_.pool().size();
 }
@@ -59,6 +62,17 @@ void CpuExecutable::fill_ropes(const StepContext& ctx) noexcept {
       for (int32_t r = task * 16; r < std::min(ctx.n_rows, task * 16 + 16); ++r)
         plan::fill_rope_row(t.freq, ctx.step->positions[r], t.cos.data() + r * n, t.sin.data() + r * n);
     });
+  }
+}
+
+void CpuExecutable::find_sequences(const StepContext& ctx) noexcept {
+  sequence_rows_.clear();
+  const auto sequence = ctx.step->sequences;
+  for (int32_t r = 0; r < ctx.n_rows; ++r) {
+    if (r > 0 && sequence[r] == sequence[r - 1])
+      ++sequence_rows_.back().n;
+    else
+      sequence_rows_.push_back({r, 1});
   }
 }
 
@@ -124,6 +138,9 @@ void CpuExecutable::compile() {
   auto max_rows_of = [&](ValueId v) {
     return plan_.values[v].extent == plan::Extent::kRows ? limits_.max_rows : limits_.max_outputs;
   };
+  auto need_thread_scratch = [&](int64_t floats) {
+    thread_scratch_floats_ = std::max(thread_scratch_floats_, floats);
+  };
   auto note = [&](ValueId in, plan::WeightId w) {
     if (const int32_t width = width_of(w))
       widest[slot_of(width)] =
@@ -137,10 +154,15 @@ void CpuExecutable::compile() {
       pair_floats_ = std::max(pair_floats_,
                               uint64_t(max_rows_of(f->out)) * plan::row_stride(plan_.values[f->out].width));
     }
-    if (auto* e = std::get_if<plan::Embed>(&op))
-      thread_scratch_floats_ = std::max<int64_t>(thread_scratch_floats_, plan_.values[e->out].width + 64);
-    if (auto* a = std::get_if<plan::Attention>(&op))
-      thread_scratch_floats_ = std::max(thread_scratch_floats_, AttentionStage::thread_floats(*a));
+    if (auto* e = std::get_if<plan::Embed>(&op)) need_thread_scratch(plan_.values[e->out].width + 64);
+    if (auto* m = std::get_if<plan::Moe>(&op)) {
+      note(m->in, m->gate);
+      note(m->in, m->up);
+      need_thread_scratch(MoeStage::thread_floats(*m, plan_.values[m->in].width));
+    }
+    if (auto* g = std::get_if<plan::GatedDeltaNet>(&op))
+      need_thread_scratch(DeltaNetStage::thread_floats(*g));
+    if (auto* a = std::get_if<plan::Attention>(&op)) need_thread_scratch(AttentionStage::thread_floats(*a));
   }
   thread_scratch_floats_ = (thread_scratch_floats_ + 15) / 16 * 16;
   QuantBuffer buffers[2];
@@ -193,6 +215,13 @@ void CpuExecutable::compile() {
             out.other(std::make_unique<AttentionStage>(o, *this));
           } else if constexpr (std::is_same_v<T, plan::Rope>) {
             out.row_op(plan::Extent::kRows, RowRope{o, rope_index(o.params)});
+          } else if constexpr (std::is_same_v<T, plan::Moe>) {
+            const QuantBuffer *gate = quant_for(o.in, o.gate), *up = quant_for(o.in, o.up);
+            out.other(std::make_unique<MoeStage>(o, gate, up, *this));
+          } else if constexpr (std::is_same_v<T, plan::GatedDeltaNet>) {
+            out.other(std::make_unique<DeltaNetStage>(o, *this));
+          } else if constexpr (std::is_same_v<T, plan::Gate>) {
+            out.row_op(plan_.values[o.inout].extent, o);
           } else if constexpr (std::is_same_v<T, plan::Add>) {
             out.row_op(plan_.values[o.in].extent, o);
           } else {
@@ -217,6 +246,7 @@ plan::Status CpuExecutable::submit(const plan::Step& step, float* logits, int64_
   ctx.logits_stride = logits_stride;
   backend_.pool().set_active(ctx.n_rows > kDecodeRows ? backend_.n_threads_batch() : backend_.n_threads());
   fill_ropes(ctx);
+  find_sequences(ctx);
   for (auto& stage : stages_) stage->run(*this, ctx);
   return plan::Status::kOk;
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "backend/cpu/backend.h"
@@ -41,6 +42,11 @@ struct QuantBuffer {
   }
 };
 
+// Consecutive rows of one sequence in a step.
+struct SequenceRows {
+  int32_t first, n;
+};
+
 class CpuExecutable;
 
 class Stage {
@@ -75,10 +81,14 @@ class CpuExecutable final : public plan::Executable {
   }  // the second product of a gated_ffn
   // Where attention's partitions meet (stage_attention.cpp): one for all layers, they run in turn.
   void need_split_scratch(uint64_t bytes) { split_bytes_ = std::max(split_bytes_, bytes); }
+  void need_moe_scratch(uint64_t bytes) { moe_bytes_ = std::max(moe_bytes_, bytes); }
+  uint8_t* moe_scratch() const { return moe_->data(); }
+  std::span<const SequenceRows> sequence_rows() const { return sequence_rows_; }  // of the running step
   float* split_scratch() const { return reinterpret_cast<float*>(split_->data()); }
 
  private:
   void compile();
+  void find_sequences(const StepContext& ctx) noexcept;
   int rope_index(const plan::RopeParams& p);
   void fill_ropes(const StepContext& ctx) noexcept;
 
@@ -90,6 +100,9 @@ class CpuExecutable final : public plan::Executable {
   std::unique_ptr<Mapping> quant_memory_;
   std::unique_ptr<Mapping> split_;
   uint64_t split_bytes_ = 0;
+  std::unique_ptr<Mapping> moe_;  // one for all layers, as split_
+  uint64_t moe_bytes_ = 0;
+  std::vector<SequenceRows> sequence_rows_;
   std::unique_ptr<Mapping> pair_scratch_;
   uint64_t pair_floats_ = 0;
   std::unique_ptr<float[]> thread_scratch_;

@@ -39,6 +39,11 @@ struct RowRunner {
       k.rms_norm(in + g, w, op.group, op.eps, out + g);
   }
 
+  void operator()(const plan::Gate& op) const {
+    const auto apply = op.kind == plan::GateKind::kSilu ? k.silu_gate : k.sigmoid_gate;
+    apply(row(op.inout), row(op.gate), exe.value(op.inout).width, exe.value(op.gate).width == 1 ? 0 : 1);
+  }
+
   void operator()(const plan::Add& op) const { k.add(row(op.inout), row(op.in), exe.value(op.in).width); }
 
   void operator()(const plan::GatherOutputs& op) const {

@@ -20,8 +20,8 @@ struct RowRope {
 struct RowStoreKv {
   plan::Attention op;
 };
-using RowOp = std::variant<plan::Embed, plan::RmsNorm, plan::Add, plan::GatherOutputs, RowRope, RowStoreKv,
-                           RowQuantize>;
+using RowOp = std::variant<plan::Embed, plan::RmsNorm, plan::Gate, plan::Add, plan::GatherOutputs, RowRope,
+                           RowStoreKv, RowQuantize>;
 
 class RowStage final : public Stage {
  public:
@@ -108,6 +108,68 @@ class AttentionStage final : public Stage {
   // Few rows over a long context: partitions run in parallel and their states meet here.
   int32_t split_tiles_ = 0;  // most tiles that may be split
   int32_t max_partitions_ = 0;
+};
+
+// ---- The recurrence of linear attention. (stage_delta_net.cpp)
+class DeltaNetStage final : public Stage {
+ public:
+  DeltaNetStage(const plan::GatedDeltaNet& op, CpuExecutable& exe);
+  void run(CpuExecutable& exe, const StepContext& ctx) noexcept override;
+  static int64_t thread_floats(const plan::GatedDeltaNet& op);
+
+ private:
+  struct Head;
+  void run_head(CpuExecutable& exe, const StepContext& ctx, const SequenceRows& rows, int32_t h,
+                float* scratch) noexcept;
+
+  plan::GatedDeltaNet op_;
+  std::vector<float> taps_;  // [n_taps][channels]
+};
+
+// ---- Experts. (stage_moe.cpp)
+class MoeStage final : public Stage {
+ public:
+  // The quantised input that gate and up read; null: float.
+  MoeStage(const plan::Moe& op, const QuantBuffer* gate_quant, const QuantBuffer* up_quant,
+           CpuExecutable& exe);
+  void run(CpuExecutable& exe, const StepContext& ctx) noexcept override;
+  static int64_t thread_floats(const plan::Moe& op, int32_t n_embd);
+
+ private:
+  // Some of the pairs (row, expert) of one expert, as they are sorted.
+  struct Tile {
+    int32_t expert, first, n;
+  };
+  // A step's work, carved out of the executable's scratch. A pair is row * top_k + rank; sorted by expert
+  // it has a place.
+  struct Work {
+    int32_t* expert;   // by pair
+    float* weight;     // by pair
+    int32_t* pair_at;  // by place
+    int32_t* place;    // by pair
+    int32_t* first;    // by expert
+    Tile* tiles;
+    float* hidden;  // by place: [n_ff], and quantised:
+    int8_t* q;
+    float* d;
+    int16_t* sums;
+    float* products;  // by place: [n_columns_]
+    uint64_t bytes;
+  };
+  Work lay_out(uint8_t* memory, int64_t max_pairs) const;
+  void route_row(const float* logits, int32_t* expert, float* weight) const noexcept;
+  int32_t sort_pairs(const Work& w, int32_t n_pairs) const noexcept;
+  void gate_up(CpuExecutable& exe, const StepContext& ctx, const Work& w, const Tile& tile, int32_t g0,
+               int32_t g1, float* scratch) const noexcept;
+  void down(CpuExecutable& exe, const Work& w, const Tile& tile, int32_t g0, int32_t g1,
+            int32_t first_column) const noexcept;
+  template <class Fn>
+  void for_each_tile(ThreadPool& pool, const Work& w, int32_t n_tiles, int32_t first_group, int32_t n_groups,
+                     int64_t group_bytes, Fn&& fn) const noexcept;
+
+  plan::Moe op_;
+  QuantBuffer gate_quant_, up_quant_;
+  int32_t n_embd_, n_columns_;
 };
 
 }  // namespace moraine::cpu

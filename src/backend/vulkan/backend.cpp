@@ -112,6 +112,12 @@ plan::PageId VulkanBackend::allocate_page() {
   return id;
 }
 
+void VulkanBackend::set_state(const plan::StateShape& shape) {
+  if (!shape.layers.empty())
+    throw Error(ErrorCode::kUnsupported,
+                "Models with recurrent layers do not run on Vulkan yet. Run this one on the CPU.");
+}
+
 std::unique_ptr<plan::Executable> VulkanBackend::prepare(const plan::Plan& plan,
                                                          const plan::StepLimits& limits) {
   return std::make_unique<VulkanExecutable>(*this, plan, limits);

@@ -44,6 +44,11 @@ class VulkanBackend final : public plan::Backend {
   plan::PageId allocate_page() override;
   void free_page(plan::PageId page) noexcept override { free_pages_.push_back(page); }
 
+  void set_state(const plan::StateShape& shape) override;
+  uint64_t state_bytes() const override { return 0; }
+  plan::StateId allocate_state() override { return 0; }
+  void free_state(plan::StateId) noexcept override {}
+
   std::unique_ptr<plan::Executable> prepare(const plan::Plan& plan, const plan::StepLimits& limits) override;
 
   // For the executable.

@@ -102,6 +102,10 @@ class OpRecorder {
     run(Shader::kAttend, op.n_heads, op.out, attend, {range(op.q), cache}, {range(op.out)}, 1, formats);
   }
 
+  void operator()(const plan::Gate& op) { refuse(op); }
+  void operator()(const plan::Moe& op) { refuse(op); }
+  void operator()(const plan::GatedDeltaNet& op) { refuse(op); }
+
   void operator()(const plan::Add& op) {
     struct {
       uint64_t x, y;
@@ -119,6 +123,11 @@ class OpRecorder {
   }
 
  private:
+  [[noreturn]] static void refuse(const plan::Op& op) {
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("This model needs {}, which does not run on Vulkan yet. Run it on the CPU.",
+                            plan::op_name(op)));
+  }
   const plan::Value& value(plan::ValueId v) const { return exe_.plan_.values[v]; }
   int32_t width(plan::ValueId v) const { return value(v).width; }
   int32_t stride(plan::ValueId v) const { return plan::row_stride(value(v).width); }

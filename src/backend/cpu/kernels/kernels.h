@@ -69,6 +69,26 @@ using AttendFn = void (*)(const AttendArgs&) noexcept;
 // Writes one row (head_dim values of one head) into slot `slot` of a page's K or V.
 using StoreFn = void (*)(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
 
+// The delta rule over consecutive rows of one sequence for kDeltaTile rows of a value head's state, which lie
+// as [head_k][kDeltaTile]: lanes are rows of the state, so no sum crosses lanes. For each token t, by row i:
+//   p[j] = 0; p[j] = fma(S[c][i], k[t][c], p[j]) for c = j, j + 4, ...;  s = (p[0] + p[1]) + (p[2] + p[3])
+//   u = beta[t] * fma(-decay[t], s, v[t][i])
+//   S[c][i] = fma(u, k[t][c], decay[t] * S[c][i]);  o[t][i] = the sum of S[c][i] q[t][c], as s
+constexpr int kDeltaTile = 16;
+struct DeltaArgs {
+  float* s;        // [head_k][kDeltaTile]
+  int32_t head_k;  // a multiple of 4
+  int32_t n_tokens;
+  const float *q, *k;  // [n_tokens][qk_stride]
+  int64_t qk_stride;
+  const float* v;  // [n_tokens][v_stride]
+  int64_t v_stride;
+  const float *decay, *beta;  // [n_tokens]
+  float* o;                   // [n_tokens][o_stride]
+  int64_t o_stride;
+};
+using DeltaFn = void (*)(const DeltaArgs&) noexcept;
+
 constexpr int kNumTypes = 40;  // DType ids
 
 struct Kernels {
@@ -79,11 +99,21 @@ struct Kernels {
   // y = x * (mean(x^2) + eps)^-1/2 * w
   void (*rms_norm)(const float* x, const float* w, int32_t n, float eps, float* y) noexcept;
   void (*add)(float* y, const float* x, int32_t n) noexcept;
+  void (*add_scaled)(float* y, const float* x, float s, int32_t n) noexcept;  // y = fma(s, x, y)
   // gate = act(gate) * up
   void (*silu_mul)(float* gate, const float* up, int32_t n) noexcept;
   void (*gelu_tanh_mul)(float* gate, const float* up, int32_t n) noexcept;
+  // y *= f(g): one g for each value (g_step 1) or one for all (0)
+  void (*silu_gate)(float* y, const float* g, int32_t n, int32_t g_step) noexcept;
+  void (*sigmoid_gate)(float* y, const float* g, int32_t n, int32_t g_step) noexcept;
   // Rotates n_pairs pairs; kind 0: (i, i + n_pairs), 1: (2i, 2i + 1).
   void (*rope)(float* x, const float* cos, const float* sin, int32_t n_pairs, int kind) noexcept;
+  // y[c] = silu(a), a = 0; a = fma(taps[i * taps_stride + c], x[i][c], a) for i ascending, i < n_taps
+  void (*conv_silu)(const float* const* x, const float* taps, int32_t taps_stride, int32_t n_taps, int32_t n,
+                    float* y) noexcept;
+  // x *= (sum(x^2) + eps)^-1/2, then *= scale; the sum in 16 lanes as rms_norm's
+  void (*l2_norm)(float* x, int32_t n, float eps, float scale) noexcept;
+  DeltaFn delta_tile;
   // By KvFormat. An instruction set may leave f32 null, which is there to measure what f16 costs:
   // the scalar kernel stands in, with the same bits.
   StoreFn store_k[kNumKvFormats];

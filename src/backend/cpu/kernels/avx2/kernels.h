@@ -1,5 +1,6 @@
 // The AVX2 kernels, by name, for table.cpp. Each is defined in the file of its family:
-// matmul_block32.cpp, matmul_k.cpp, matmul_float.cpp, rows.cpp, attention.cpp.
+// matmul_block32.cpp, matmul_k.cpp, matmul_float.cpp, rows.cpp, attention.cpp,
+// delta_net.cpp.
 #pragma once
 
 #include "backend/cpu/kernels/kernels.h"
@@ -21,8 +22,11 @@ void quantize32(const float* x, int32_t k, int8_t* q, float* d, int16_t* sums) n
 void quantize256(const float* x, int32_t k, int8_t* q, float* d, int16_t* sums) noexcept;
 void rms_norm(const float* x, const float* w, int32_t n, float eps, float* y) noexcept;
 void add(float* y, const float* x, int32_t n) noexcept;
+void add_scaled(float* y, const float* x, float s, int32_t n) noexcept;
 void silu_mul(float* gate, const float* up, int32_t n) noexcept;
 void gelu_tanh_mul(float* gate, const float* up, int32_t n) noexcept;
+void silu_gate(float* y, const float* g, int32_t n, int32_t g_step) noexcept;
+void sigmoid_gate(float* y, const float* g, int32_t n, int32_t g_step) noexcept;
 void rope(float* x, const float* cos, const float* sin, int32_t n_pairs, int kind) noexcept;
 
 void store_k_f16(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
@@ -33,5 +37,10 @@ void attend_f16_f16(const AttendArgs& a) noexcept;
 void attend_f16_q8_0(const AttendArgs& a) noexcept;
 void attend_q8_0_f16(const AttendArgs& a) noexcept;
 void attend_q8_0_q8_0(const AttendArgs& a) noexcept;
+
+void conv_silu(const float* const* x, const float* taps, int32_t taps_stride, int32_t n_taps, int32_t n,
+               float* y) noexcept;
+void l2_norm(float* x, int32_t n, float eps, float scale) noexcept;
+void delta_tile(const DeltaArgs& a) noexcept;
 
 }  // namespace moraine::cpu::avx2

@@ -41,6 +41,17 @@ MORAINE_INLINE __m256 gated(__m256 g, __m256 x) {
   return _mm256_div_ps(g, _mm256_add_ps(constant(1.0f), exp_lanes(negate(x))));
 }
 
+// y *= f(g); step 0: one g for all.
+template <class F>
+MORAINE_INLINE void gate(float* y, const float* g, int32_t n, int32_t g_step, F f) {
+  if (g_step == 0) {
+    const __m256 all = f(_mm256_set1_ps(*g));
+    for_each(y, y, n, [all](__m256 a, __m256) { return _mm256_mul_ps(a, all); });
+  } else {
+    for_each(y, g, n, [f](__m256 a, __m256 b) { return _mm256_mul_ps(a, f(b)); });
+  }
+}
+
 }  // namespace
 
 void quantize32(const float* x, int32_t k, int8_t* q, float* d, int16_t* sums) noexcept {
@@ -84,6 +95,11 @@ void add(float* y, const float* x, int32_t n) noexcept {
   for_each(y, x, n, [](__m256 a, __m256 b) { return _mm256_add_ps(a, b); });
 }
 
+void add_scaled(float* y, const float* x, float s, int32_t n) noexcept {
+  const __m256 all = _mm256_set1_ps(s);
+  for_each(y, x, n, [all](__m256 a, __m256 b) { return _mm256_fmadd_ps(all, b, a); });
+}
+
 void silu_mul(float* gate, const float* up, int32_t n) noexcept {
   for_each(gate, up, n, [](__m256 g, __m256 u) { return _mm256_mul_ps(gated(g, g), u); });
 }
@@ -94,6 +110,14 @@ void gelu_tanh_mul(float* gate, const float* up, int32_t n) noexcept {
         _mm256_fmadd_ps(constant(0.0713548163f), _mm256_mul_ps(g, g), constant(1.5957691216f));
     return _mm256_mul_ps(gated(g, _mm256_mul_ps(g, cubic)), u);
   });
+}
+
+void silu_gate(float* y, const float* g, int32_t n, int32_t g_step) noexcept {
+  gate(y, g, n, g_step, [](__m256 v) { return gated(v, v); });
+}
+
+void sigmoid_gate(float* y, const float* g, int32_t n, int32_t g_step) noexcept {
+  gate(y, g, n, g_step, [](__m256 v) { return gated(constant(1.0f), v); });
 }
 
 void rope(float* x, const float* cos, const float* sin, int32_t n_pairs, int kind) noexcept {

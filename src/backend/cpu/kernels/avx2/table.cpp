@@ -21,9 +21,15 @@ const Kernels& avx2_kernels() {
     k.quantize256 = avx2::quantize256;
     k.rms_norm = avx2::rms_norm;
     k.add = avx2::add;
+    k.add_scaled = avx2::add_scaled;
     k.silu_mul = avx2::silu_mul;
     k.gelu_tanh_mul = avx2::gelu_tanh_mul;
+    k.silu_gate = avx2::silu_gate;
+    k.sigmoid_gate = avx2::sigmoid_gate;
     k.rope = avx2::rope;
+    k.conv_silu = avx2::conv_silu;
+    k.l2_norm = avx2::l2_norm;
+    k.delta_tile = avx2::delta_tile;
     k.store_k[kKvF16] = avx2::store_k_f16;
     k.store_k[kKvQ8_0] = avx2::store_k_q8_0;
     k.store_v[kKvF16] = avx2::store_v_f16;

@@ -38,6 +38,10 @@ void add(float* y, const float* x, int32_t n) noexcept {
   for (int32_t i = 0; i < n; ++i) y[i] += x[i];
 }
 
+void add_scaled(float* y, const float* x, float s, int32_t n) noexcept {
+  for (int32_t i = 0; i < n; ++i) y[i] = fmaf(s, x[i], y[i]);
+}
+
 void silu_mul(float* gate, const float* up, int32_t n) noexcept {
   for (int32_t i = 0; i < n; ++i) gate[i] = gate[i] / (1.0f + exp_spec(-gate[i])) * up[i];
 }
@@ -49,6 +53,17 @@ void gelu_tanh_mul(float* gate, const float* up, int32_t n) noexcept {
     const float inner = g * fmaf(0.0713548163f, g * g, 1.5957691216f);
     gate[i] = g / (1.0f + exp_spec(-inner)) * up[i];
   }
+}
+
+void silu_gate(float* y, const float* g, int32_t n, int32_t g_step) noexcept {
+  for (int32_t i = 0; i < n; ++i) {
+    const float v = g[i * g_step];
+    y[i] *= v / (1.0f + exp_spec(-v));
+  }
+}
+
+void sigmoid_gate(float* y, const float* g, int32_t n, int32_t g_step) noexcept {
+  for (int32_t i = 0; i < n; ++i) y[i] *= 1.0f / (1.0f + exp_spec(-g[i * g_step]));
 }
 
 void rope(float* x, const float* cos, const float* sin, int32_t n_pairs, int kind) noexcept {
@@ -72,9 +87,13 @@ const Kernels& scalar_kernels() {
     k.quantize256 = quantize<256>;
     k.rms_norm = rms_norm;
     k.add = add;
+    k.add_scaled = add_scaled;
     k.silu_mul = silu_mul;
     k.gelu_tanh_mul = gelu_tanh_mul;
+    k.silu_gate = silu_gate;
+    k.sigmoid_gate = sigmoid_gate;
     k.rope = rope;
+    scalar_delta_net_table(&k);
     scalar_attention_table(&k);
     return k;
   }();
