@@ -272,7 +272,7 @@ class Parser {
     fail_unsupported(
         fmt::format("has the tensor '{}' in the element type {} (id {}, at byte {}), which this build "
                     "does not read. Choose another quantisation of the model, Q4_K_M for one",
-                    escape_text(t.name), ggml_type_name(id), id, at));
+                    escape_text(t.name), foreign_type_name(id), id, at));
   }
 
   // Makes the offsets absolute; checks that each tensor lies inside the file and that none overlap.

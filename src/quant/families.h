@@ -14,8 +14,13 @@ extern const Format kQ4_1;
 extern const Format kQ5_0;
 extern const Format kQ5_1;
 extern const Format kQ8_0;
+extern const Format kQ2_K;
+extern const Format kQ3_K;
 extern const Format kQ4_K;
 extern const Format kQ5_K;
 extern const Format kQ6_K;
+extern const Format kIQ4_NL;
+extern const Format kIQ4_XS;
+extern const Format kMXFP4;
 
 }  // namespace moraine::quant

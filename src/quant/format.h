@@ -20,11 +20,12 @@ struct Format {
   // for bit, but for which NaN a NaN is.
   void (*unpack_blocks)(const uint8_t* src, size_t n_blocks, float* dst) noexcept;
 
-  // The reverse. F32, F16, BF16 and the 32-wide formats give the bytes of the Python package gguf's
-  // quantize; the K formats search scales that minimise the squared error (scale_search.h).
+  // The reverse. F32, F16, BF16, MXFP4 and the 32-wide Q formats give the bytes of the Python package
+  // gguf's quantize; the K and IQ4 formats search scales that minimise the squared error (scale_search.h,
+  // codebook_search.h).
   // Block formats have no NaN or infinity: NaN is packed as 0, an infinity as the largest float of
   // its sign. Values beyond a half scale's reach (about 65504 times the largest quant) give an
-  // infinite scale in the 32-wide formats, and saturate in the K formats.
+  // infinite scale in the 32-wide Q formats, and saturate in the K and IQ4 formats.
   void (*pack_blocks)(const float* src, size_t n_blocks, uint8_t* dst) noexcept;
 };
 

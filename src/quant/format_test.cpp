@@ -19,8 +19,9 @@
 namespace moraine::quant {
 namespace {
 
-const DType kAll[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
-                      DType::kQ5_1, DType::kQ8_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+const DType kAll[] = {DType::kF32,  DType::kF16,    DType::kBF16,   DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
+                      DType::kQ5_1, DType::kQ8_0,   DType::kQ2_K,   DType::kQ3_K, DType::kQ4_K, DType::kQ5_K,
+                      DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
 
 std::string name_of(const testing::TestParamInfo<DType>& p) { return info(p.param).name; }
 
@@ -61,8 +62,9 @@ TEST_P(UnpackGolden, EqualsGgufBitForBit) {
 
 INSTANTIATE_TEST_SUITE_P(Formats, UnpackGolden,
                          testing::Values(DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
-                                         DType::kQ5_1, DType::kQ8_0, DType::kQ4_K, DType::kQ5_K,
-                                         DType::kQ6_K),
+                                         DType::kQ5_1, DType::kQ8_0, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K,
+                                         DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS,
+                                         DType::kMXFP4),
                          name_of);
 
 class PackGolden : public testing::TestWithParam<DType> {};
@@ -84,7 +86,7 @@ TEST_P(PackGolden, EqualsGgufByteForByte) {
 
 INSTANTIATE_TEST_SUITE_P(Formats, PackGolden,
                          testing::Values(DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
-                                         DType::kQ5_1, DType::kQ8_0),
+                                         DType::kQ5_1, DType::kQ8_0, DType::kMXFP4),
                          name_of);
 
 TEST(Registry, FindsWhatItHoldsAndNothingElse) {
@@ -96,6 +98,7 @@ TEST(Registry, FindsWhatItHoldsAndNothingElse) {
   }
   EXPECT_EQ(find(DType::kI32), nullptr);
   EXPECT_EQ(find(DType::kI8), nullptr);
+  EXPECT_EQ(find(DType::kIQ2_XXS), nullptr);
 }
 
 TEST(Layout, SizesAgreeWithTheTypeTable) {
@@ -108,9 +111,14 @@ TEST(Layout, SizesAgreeWithTheTypeTable) {
   expect(DType::kQ5_0, q5_0::kBlockLen, q5_0::kBlockBytes);
   expect(DType::kQ5_1, q5_1::kBlockLen, q5_1::kBlockBytes);
   expect(DType::kQ8_0, q8_0::kBlockLen, q8_0::kBlockBytes);
+  expect(DType::kQ2_K, q2_k::kBlockLen, q2_k::kBlockBytes);
+  expect(DType::kQ3_K, q3_k::kBlockLen, q3_k::kBlockBytes);
   expect(DType::kQ4_K, q4_k::kBlockLen, q4_k::kBlockBytes);
   expect(DType::kQ5_K, q5_k::kBlockLen, q5_k::kBlockBytes);
   expect(DType::kQ6_K, q6_k::kBlockLen, q6_k::kBlockBytes);
+  expect(DType::kIQ4_NL, iq4_nl::kBlockLen, iq4_nl::kBlockBytes);
+  expect(DType::kIQ4_XS, iq4_xs::kBlockLen, iq4_xs::kBlockBytes);
+  expect(DType::kMXFP4, mxfp4::kBlockLen, mxfp4::kBlockBytes);
 }
 
 TEST(Layout, ScalesAndMinsThereAndBack) {

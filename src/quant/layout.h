@@ -52,6 +52,28 @@ constexpr int kD = 0;       // half
 constexpr int kQuants = 2;  // 32 int8
 }  // namespace q8_0
 
+namespace q2_k {
+constexpr int kBlockLen = 256;
+constexpr int kBlockBytes = 84;
+constexpr int kSubBlocks = 16;
+constexpr int kSubBlockLen = 16;
+constexpr int kScales = 0;   // 16 bytes: low nibble scale, high nibble min
+constexpr int kQuants = 16;  // 64 bytes
+constexpr int kD = 80;       // half
+constexpr int kDMin = 82;    // half
+}  // namespace q2_k
+
+namespace q3_k {
+constexpr int kBlockLen = 256;
+constexpr int kBlockBytes = 110;
+constexpr int kSubBlocks = 16;
+constexpr int kSubBlockLen = 16;
+constexpr int kHighBits = 0;  // 32 bytes
+constexpr int kQuants = 32;   // 64 bytes
+constexpr int kScales = 96;   // 12 bytes
+constexpr int kD = 108;       // half
+}  // namespace q3_k
+
 namespace q4_k {
 constexpr int kBlockLen = 256;
 constexpr int kBlockBytes = 144;
@@ -86,6 +108,38 @@ constexpr int kScales = 192;    // 16 int8
 constexpr int kD = 208;         // half
 }  // namespace q6_k
 
+// The values that IQ4_NL's and IQ4_XS's four bits stand for: closer together around zero, where most
+// weights lie.
+constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+namespace iq4_nl {
+constexpr int kBlockLen = 32;
+constexpr int kBlockBytes = 18;
+constexpr int kD = 0;       // half
+constexpr int kQuants = 2;  // 16 bytes
+}  // namespace iq4_nl
+
+namespace iq4_xs {
+constexpr int kBlockLen = 256;
+constexpr int kBlockBytes = 136;
+constexpr int kSubBlocks = 8;
+constexpr int kSubBlockLen = 32;
+constexpr int kD = 0;           // half
+constexpr int kScalesHigh = 2;  // 2 bytes
+constexpr int kScalesLow = 4;   // 4 bytes
+constexpr int kQuants = 8;      // 128 bytes
+}  // namespace iq4_xs
+
+// OCP Microscaling Formats (MX) 1.0. E2M1's values are 0, 0.5, 1, 1.5, 2, 3, 4 and 6 with a sign: twice
+// these are integers, and half the scale makes up for it exactly.
+namespace mxfp4 {
+constexpr int kBlockLen = 32;
+constexpr int kBlockBytes = 17;
+constexpr int kExponent = 0;  // E8M0
+constexpr int kQuants = 1;    // 16 bytes
+constexpr int8_t kTwiceValues[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+}  // namespace mxfp4
+
 namespace {
 
 // Byte by byte, so that alignment and the host's byte order do not matter; compilers make one
@@ -107,6 +161,23 @@ static inline void store_u32(uint8_t* p, uint32_t v) {
   p[1] = static_cast<uint8_t>(v >> 8);
   p[2] = static_cast<uint8_t>(v >> 16);
   p[3] = static_cast<uint8_t>(v >> 24);
+}
+
+// MXFP4: the bits of the float 2^(e - 128), half of the scale that the exponent e means. The two smallest
+// are subnormal. The value 255, a NaN in the standard, is a scale as others are: so the files' makers read
+// it.
+static inline uint32_t half_e8m0_bits(uint8_t e) {
+  return e < 2 ? uint32_t{0x00200000} << e : static_cast<uint32_t>(e - 1) << 23;
+}
+
+// Q3_K: the 12 bytes at kScales hold sixteen 6-bit scales plus 32.
+//   bytes 0-7:  byte i: low nibble bits 0-3 of scale i, high nibble those of scale i + 8
+//   bytes 8-11: bits 2t, 2t + 1 of byte 8 + i: bits 4-5 of scale 4t + i
+// scale: -32 to 31.
+static inline int q3_k_scale(const uint8_t* packed, int j) {
+  const int low = packed[j % 8] >> (j / 8 * 4) & 15;
+  const int high = packed[8 + j % 4] >> (j / 4 * 2) & 3;
+  return (low | high << 4) - 32;
 }
 
 // Q4_K and Q5_K: the 12 bytes at kScales hold eight 6-bit scales and eight 6-bit mins.

@@ -8,7 +8,8 @@
 
 namespace moraine {
 
-// Values are GGUF's ggml_type ids, so a file's id converts by dtype_from_ggml alone.
+// Values are GGUF's ggml_type ids, so a file's id converts by find_dtype alone. Not all of these can be
+// computed with (quant/format.h says which), but files that hold any of them can be described.
 enum class DType : uint8_t {
   kF32 = 0,
   kF16 = 1,
@@ -22,12 +23,26 @@ enum class DType : uint8_t {
   kQ4_K = 12,
   kQ5_K = 13,
   kQ6_K = 14,
+  kIQ2_XXS = 16,
+  kIQ2_XS = 17,
+  kIQ3_XXS = 18,
+  kIQ1_S = 19,
   kIQ4_NL = 20,
+  kIQ3_S = 21,
+  kIQ2_S = 22,
   kIQ4_XS = 23,
   kI8 = 24,
+  kI16 = 25,
   kI32 = 26,
+  kI64 = 27,
+  kF64 = 28,
+  kIQ1_M = 29,
   kBF16 = 30,
+  kTQ1_0 = 34,
+  kTQ2_0 = 35,
   kMXFP4 = 39,
+  kNVFP4 = 40,
+  kQ1_0 = 41,
 };
 
 struct DTypeInfo {

@@ -31,8 +31,13 @@ FORMATS = {
     "q4_K": (T.Q4_K, [0, 2], 24),
     "q5_K": (T.Q5_K, [0, 2], 24),
     "q6_K": (T.Q6_K, [208], 24),
+    "q2_K": (T.Q2_K, [80, 82], 24),
+    "q3_K": (T.Q3_K, [108], 24),
+    "iq4_nl": (T.IQ4_NL, [0], 32),
+    "iq4_xs": (T.IQ4_XS, [0], 24),
+    "mxfp4": (T.MXFP4, [], 300),
 }
-PACKED = ["f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0"]
+PACKED = ["f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "mxfp4"]
 
 # Halves put into the scale fields in turn: zeros of both signs, least and largest subnormals, least
 # normals, one, largest, infinities, a quiet NaN.
@@ -49,6 +54,9 @@ def unpack_blocks(rng, qtype, halves, n):
     blocks[1] = 0xFF
     blocks[2] = 0x80  # int8 -128, lone high bits
     blocks[3] = 0x7F
+    if qtype == T.MXFP4:
+        blocks[4:260, 0] = np.arange(256)  # every exponent
+        return blocks
     ordinary = rng.normal(0, 0.02, (n, len(halves))).astype(np.float16).view(np.uint16)
     for b in range(n):
         for k, offset in enumerate(halves):
@@ -103,7 +111,7 @@ def main():
             values = dequantize(blocks, qtype).astype(np.float32)
         (HERE / f"{name}.unpack").write_bytes(blocks.tobytes() + values.tobytes())
         if name in PACKED:
-            x = pack_values(rng, qtype, n)
+            x = pack_values(rng, qtype, min(n, 512 if GGML_QUANT_SIZES[qtype][0] == 1 else 32))
             with np.errstate(all="ignore"):
                 packed = quantize(x, qtype)
             (HERE / f"{name}.pack").write_bytes(x.tobytes() + packed.tobytes())

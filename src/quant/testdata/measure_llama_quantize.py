@@ -42,7 +42,8 @@ def main():
     i32, i64, pointer = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
     ggml.ggml_quantize_chunk.argtypes = [i32, pointer, pointer, i64, i64, i64, pointer]
     ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
-    for qtype in [T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.Q8_0, T.Q4_K, T.Q5_K, T.Q6_K]:
+    for qtype in [T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.Q8_0, T.Q4_K, T.Q5_K, T.Q6_K,
+                  T.Q2_K, T.Q3_K, T.IQ4_NL, T.IQ4_XS]:
         length, size = GGML_QUANT_SIZES[qtype]
         for kind, x in zip(KINDS, rows):
             packed = np.zeros((8, 512 // length * size), np.uint8)
