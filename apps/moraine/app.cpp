@@ -21,12 +21,26 @@ struct CommandInfo {
   const char* usage;
   const char* summary;
   int (*run)(Invocation&);
+  const char* details = "";  // what help adds to the summary
 };
+constexpr char kPerplexityDetails[] = R"(
+Perplexity is how many tokens the model hesitates between, on average: e to the mean of -ln p, where p
+is what it gave each token of the text from the tokens before. Lower is better; 1 is to know the text
+by heart. It tells what a quantisation costs (one model, two files) or whether two engines agree (one
+file). Between models with different tokenizers compare the bits a byte instead. Counted as
+llama-perplexity counts: in chunks of 512 tokens, the second half of each.
+
+  moraine perplexity MODEL.gguf                        on the program's own text
+  moraine perplexity MODEL.gguf -f wiki.test.raw       on yours
+  moraine perplexity MODEL.gguf --chunks 4 --json      a first look, for a script
+)";
 constexpr CommandInfo kCommands[] = {
     {"serve", kServe, "MODEL.gguf [options]", "answer requests of the OpenAI API on a port", serve},
     {"run", kRun, "MODEL.gguf [PROMPT] [options]", "talk to a model here, or get one answer", run},
     {"chat", kRun, "MODEL.gguf [PROMPT] [options]", "the same as run", run},
     {"bench", kBench, "MODEL.gguf [options]", "measure the speed of prompts and answers", bench},
+    {"perplexity", kPerplexity, "MODEL.gguf [options]", "measure how well a model predicts a text",
+     perplexity, kPerplexityDetails},
     {"inspect", kInspect, "MODEL.gguf [options]", "say what is in a model file, and what it needs", inspect},
 };
 
@@ -63,7 +77,7 @@ std::string overview() {
       "  moraine run MODEL.gguf       a conversation in this terminal\n\nCommands\n",
       version());
   for (const CommandInfo& c : kCommands)
-    if (std::string_view(c.name) != "chat") text += fmt::format("  {:<10}{}\n", c.name, c.summary);
+    if (std::string_view(c.name) != "chat") text += fmt::format("  {:<12}{}\n", c.name, c.summary);
   text +=
       "\n  moraine help COMMAND         its options; any llama-server command line works with serve\n"
       "  moraine --version            which version this is (--verbose: how it was built)\n";
@@ -73,9 +87,9 @@ std::string overview() {
 int print_command_help(const CommandInfo& c, const options::Environment& env) {
   Settings settings;
   print(fmt::format(
-      "moraine {} {}\n{}\n\n{}Every option can be set in the environment too, as MORAINE_CTX_SIZE=4096 for "
+      "moraine {} {}\n{}\n{}\n{}Every option can be set in the environment too, as MORAINE_CTX_SIZE=4096 for "
       "--ctx-size;\nllama-server's LLAMA_ARG_... names work as well.\n",
-      c.name, c.usage, options::wrap(c.summary, 100, 0),
+      c.name, c.usage, options::wrap(c.summary, 100, 0), c.details,
       options::help(option_table(settings), c.command, help_style(env))));
   return kOk;
 }

@@ -1,5 +1,5 @@
 // The program: which command is meant, its options, and errors turned into exit codes. The commands are
-// serve.cpp, run.cpp, bench.cpp and inspect.cpp; what they may be told is option_table.h.
+// serve.cpp, run.cpp, bench.cpp, perplexity.cpp and inspect.cpp; what they may be told is option_table.h.
 #pragma once
 
 #include <string>
@@ -29,6 +29,7 @@ struct Invocation {
 int serve(Invocation& invocation);
 int run(Invocation& invocation);
 int bench(Invocation& invocation);
+int perplexity(Invocation& invocation);
 int inspect(Invocation& invocation);
 
 // args[0] is the program's name: as "llama-server" it is `serve`. Never throws.

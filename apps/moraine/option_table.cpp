@@ -75,7 +75,7 @@ Value seconds(std::chrono::milliseconds& place) {
 }
 
 void add_model_options(Table& t, Settings& s) {
-  t.section("Model and memory", kServe | kRun | kBench | kInspect);
+  t.section("Model and memory", kServe | kRun | kBench | kInspect | kPerplexity);
   t.add("-m, --model FILE", text(s.engine.model_path), "the model, a GGUF file; also the first argument")
       .env("LLAMA_ARG_MODEL");
   t.add("-c, --ctx-size N", integer(s.engine.n_ctx, 0, 1 << 26), "tokens of context of each request")
@@ -100,15 +100,15 @@ void add_model_options(Table& t, Settings& s) {
   t.add("--memory-limit SIZE", bytes(s.engine.memory_limit_bytes), "never plan for more memory, such as 8G")
       .standard("what is free");
 
-  t.section("Speed", kServe | kRun | kBench);
+  t.section("Speed", kServe | kRun | kBench | kPerplexity);
   t.add("-t, --threads N", integer_or_auto<int32_t>(s.engine.n_threads, 1, 1024, 0), "threads that compute")
       .standard("the physical cores")
-      .only(kServe | kRun)
+      .only(kServe | kRun | kPerplexity)
       .env("LLAMA_ARG_THREADS");
   t.add("-tb, --threads-batch N", integer_or_auto<int32_t>(s.engine.n_threads_batch, 1, 1024, 0),
         "threads that read prompts")
       .standard("as --threads")
-      .only(kServe | kRun)
+      .only(kServe | kRun | kPerplexity)
       .env("LLAMA_ARG_THREADS_BATCH");
   const auto slices = [&s](std::string_view) {
     return fmt::format("prompts are read {} tokens at a time; the more, the more each weight read serves",
@@ -116,6 +116,7 @@ void add_model_options(Table& t, Settings& s) {
   };
   t.add("-b, --batch-size N", integer(s.engine.n_batch, 1, 1 << 24), "most tokens of a step")
       .standard("2048")
+      .only(kServe | kRun | kBench)
       .note(slices)
       .env("LLAMA_ARG_BATCH");
   t.add("-ub, --ubatch-size N", integer(s.engine.n_ubatch, 1, 65536),
@@ -222,7 +223,7 @@ void add_server_options(Table& t, Settings& s) {
 }
 
 void add_log_options(Table& t, Settings& s) {
-  t.section("Log", kServe | kRun | kBench | kInspect);
+  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity);
   t.add("-lv, --verbosity, --log-verbosity N", integer(s.verbosity, 0, 9),
         "1: errors, 2: warnings, 3: a line for each request, 4: more")
       .standard("3")
@@ -281,8 +282,17 @@ void add_command_options(Table& t, Settings& s) {
       .off("--no-warmup")
       .standard("on");
 
+  t.section("Text", kPerplexity);
+  t.add("-f, --file FILE", text(s.perplexity_file), "the text to predict")
+      .standard("the program's own: English and code, 85 KB");
+  // Not from the environment, where it is meant for conversations: numbers compare only at one length.
+  t.add("-c, --ctx-size N", integer(s.engine.n_ctx, 0, 1 << 26), "tokens of a chunk; the second half counts")
+      .standard("512")
+      .command_line_only();
+  t.add("--chunks N", integer(s.perplexity_chunks, -1, kMaxInt), "only the first N chunks").standard("all");
+
   t.section("Inspection", kInspect);
-  t.add("--json", toggle(s.json), "print JSON");
+  t.add("--json", toggle(s.json), "print JSON").only(kInspect | kPerplexity);
 }
 
 }  // namespace
@@ -297,6 +307,8 @@ const char* command_name(unsigned command) noexcept {
       return "bench";
     case kInspect:
       return "inspect";
+    case kPerplexity:
+      return "perplexity";
     default:
       return "";
   }

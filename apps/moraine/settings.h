@@ -40,6 +40,9 @@ struct Settings {
   BenchFormat bench_format = BenchFormat::kMarkdown;
   bool bench_warmup = true;
 
+  std::string perplexity_file;    // empty: the program's own text
+  int32_t perplexity_chunks = 0;  // 0: all
+
   bool json = false;
 };
 
