@@ -13,7 +13,7 @@ namespace moraine {
 
 struct PreTokenizerSpec {
   std::array<std::string_view, 3> names;     // values of tokenizer.ggml.pre
-  std::array<std::string_view, 2> patterns;  // as published in the family's tokenizer.json
+  std::array<std::string_view, 6> patterns;  // stages, as published in the family's tokenizer.json
   bool nfc = false;
   bool ignore_merges = false;
   bool add_bos = false;
@@ -34,16 +34,51 @@ constexpr std::string_view kQwen35 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*)"
     R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-// A new family is one entry. Keep every pattern free of nested repetition: time must stay linear.
+// Words end where a capital follows a small letter; a mark counts as either. GPT-4o's has contractions
+// besides.
+constexpr std::string_view kTekken =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
+    R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kGpt4o =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+    R"(|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+constexpr std::string_view kDigit = R"(\p{N})";
+constexpr std::string_view kDeepSeekHan = R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)";
+// The letters with case, one by one. Escaped are those that an editor could replace by their canonical
+// equivalents.
+constexpr std::string_view kDeepSeekLlmLetters =
+    R"(\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝ)"
+    R"(Ὗ-\x{1F7D}ᾀ-ᾴᾶ-ᾼ\x{1FBE}ῂ-ῄῆ-ῌῐ-\x{1FD3}ῖ-\x{1FDB}ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\x{2126}ℨ\x{212A}-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻ)"
+    R"(Ȿ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+)";
+constexpr std::string_view kDeepSeekV3 =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
+    R"(| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+// A new family is one entry. Keep every pattern free of nested repetition and of runs that a search could
+// enter at each place (hence the look-behind in deepseek-llm's, which changes no match): time must stay
+// linear.
 constexpr PreTokenizerSpec kSpecs[] = {
     {.names = {"default", "gpt-2"}, .patterns = {kGpt2}},
-    {.names = {"smollm"}, .patterns = {R"(\p{N})", kGpt2}},
+    {.names = {"smollm", "starcoder", "refact"}, .patterns = {kDigit, kGpt2}},
     {.names = {"llama-bpe", "llama3", "llama-v3"},
      .patterns = {kLlama3},
      .ignore_merges = true,
      .add_bos = true},
-    {.names = {"qwen2"}, .patterns = {kQwen2}, .nfc = true},
+    {.names = {"qwen2", "deepseek-r1-qwen"}, .patterns = {kQwen2}, .nfc = true},
     {.names = {"qwen35"}, .patterns = {kQwen35}, .nfc = true},
+    {.names = {"tekken"}, .patterns = {kTekken}, .ignore_merges = true, .add_bos = true},
+    {.names = {"gpt-4o", "llama4"}, .patterns = {kGpt4o}},
+    {.names = {"deepseek-llm"},
+     .patterns = {R"([\r\n])", kDeepSeekLlmLetters, R"(\s?[!-/:-~！-／：-～‘-‟　-。]+)", R"((?<!\s)\s+$)",
+                  kDeepSeekHan, kDigit}},
+    {.names = {"deepseek-coder"},
+     .patterns = {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kDeepSeekHan, kDigit}},
+    {.names = {"deepseek-v3"}, .patterns = {R"(\p{N}{1,3})", R"([一-龥぀-ゟ゠-ヿ]+)", kDeepSeekV3}},
 };
 
 const PreTokenizerSpec& find_spec(std::string_view name) {

@@ -16,6 +16,9 @@ std::vector<std::string> split(std::string_view pre, std::string_view text) {
   return {words.begin(), words.end()};
 }
 
+const char* const kAll[] = {"gpt-2",  "smollm", "llama-bpe",    "qwen2",          "qwen35",
+                            "tekken", "gpt-4o", "deepseek-llm", "deepseek-coder", "deepseek-v3"};
+
 TEST(PreTokenizer, Gpt2) {
   EXPECT_THAT(split("gpt-2", "Hello world  you're 1234!?"),
               ElementsAre("Hello", " world", " ", " you", "'re", " 1234", "!?"));
@@ -42,6 +45,29 @@ TEST(PreTokenizer, Qwen2AndQwen35DifferInDigitsAndMarks) {
   EXPECT_FALSE(PreTokenizer("llama-bpe").nfc());
 }
 
+TEST(PreTokenizer, TekkenCutsBeforeACapital) {
+  EXPECT_THAT(split("tekken", "parseJSONFile I've 12\n\n/x"),
+              ElementsAre("parse", "JSONFile", " I", "'ve", " ", "1", "2", "\n\n", "/x"));
+  EXPECT_THAT(split("tekken", "//a/\n/ b"),
+              ElementsAre("//", "a", "/\n/", " b"));  // a slash ends like a newline
+  EXPECT_TRUE(PreTokenizer("tekken").ignore_merges());
+  EXPECT_TRUE(PreTokenizer("tekken").add_bos());
+}
+
+TEST(PreTokenizer, Gpt4oKeepsContractionsAndThreeDigits) {
+  EXPECT_THAT(split("gpt-4o", "I've HTMLPage's 1234"), ElementsAre("I've", " HTMLPage's", " ", "123", "4"));
+  EXPECT_EQ(split("llama4", "I've"), split("gpt-4o", "I've"));
+}
+
+TEST(PreTokenizer, DeepSeek) {
+  EXPECT_THAT(split("deepseek-coder", "if (x1):\n\n  y 漢字"),
+              ElementsAre("if", " (", "x", "1", "):", "\n", "\n", " ", " y", " ", "漢字"));
+  EXPECT_THAT(split("deepseek-llm", "if (x1):\n  y漢字  "),
+              ElementsAre("if", " (", "x", "1", "):", "\n", " ", " y", "漢字", "  "));
+  EXPECT_THAT(split("deepseek-v3", "f(x) 1234 漢字\n"),
+              ElementsAre("f", "(x", ")", " ", "123", "4", " ", "漢字", "\n"));
+}
+
 // White space is Unicode's, not PCRE2's: U+180E is none, U+0085 is.
 TEST(PreTokenizer, WhiteSpaceIsUnicodes) {
   EXPECT_THAT(split("gpt-2", "a \u180e b"), ElementsAre("a", " \u180e", " b"));
@@ -52,7 +78,7 @@ TEST(PreTokenizer, PiecesGiveTheTextBack) {
   std::string text;
   for (uint32_t i = 0; i < 3000; ++i)
     text += i % 7 == 0 ? "é'S \n" : i % 5 == 0 ? "漢1\t" : i % 3 == 0 ? "\u0301 " : "a,";
-  for (const char* pre : {"gpt-2", "smollm", "llama-bpe", "qwen2", "qwen35"}) {
+  for (const char* pre : kAll) {
     std::string joined;
     for (const std::string& word : split(pre, text)) {
       EXPECT_FALSE(word.empty());
@@ -65,12 +91,15 @@ TEST(PreTokenizer, PiecesGiveTheTextBack) {
 // One match over a megabyte must neither hit a limit nor eat the stack.
 TEST(PreTokenizer, GiantWords) {
   constexpr size_t kSize = 1 << 20;
-  for (const char* pre : {"gpt-2", "smollm", "llama-bpe", "qwen2", "qwen35"}) {
+  for (const std::string pre : kAll) {
+    const bool line_by_line = pre == "deepseek-llm" || pre == "deepseek-coder";
     EXPECT_EQ(split(pre, std::string(kSize, 'a')).size(), 1u) << pre;
+    EXPECT_EQ(split(pre, std::string(kSize, 'A')).size(), 1u) << pre;
     EXPECT_EQ(split(pre, std::string(kSize, ' ')).size(), 1u) << pre;
-    EXPECT_EQ(split(pre, std::string(kSize, '\n')).size(), 1u) << pre;
+    EXPECT_EQ(split(pre, std::string(kSize, '\n')).size(), line_by_line ? kSize : 1u) << pre;
     EXPECT_EQ(split(pre, std::string(kSize, '!')).size(), 1u) << pre;
     EXPECT_EQ(split(pre, std::string(kSize, ' ') + "x").size(), 2u) << pre;
+    EXPECT_EQ(split(pre, std::string(kSize, ' ') + "漢").size(), pre == "deepseek-coder" ? 3u : 2u) << pre;
   }
 }
 

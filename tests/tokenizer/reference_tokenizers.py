@@ -9,6 +9,13 @@ LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 QWEN35 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*"
           r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+DEEPSEEK_HAN = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
+DEEPSEEK_CODER = [r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", DEEPSEEK_HAN]
+DEEPSEEK_LLM_LETTERS = (
+    "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\u1f7d"
+    "ᾀ-ᾴᾶ-ᾼ\u1fbeῂ-ῄῆ-ῌῐ-\u1fd3ῖ-\u1fdbῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\u2126ℨ\u212a-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇ"
+    "Ꞌ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃")
+DEEPSEEK_LLM = [r"[\r\n]", rf"\s?[{DEEPSEEK_LLM_LETTERS}]+", "\\s?[!-/:-~！-／：-～‘-‟\u3000-。]+", r"\s+$", DEEPSEEK_HAN]
 
 
 class Vocab:
@@ -28,13 +35,17 @@ def splitter(pre):
     isolated = lambda pattern: pre_tokenizers.Split(Regex(pattern), "isolated")
     bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    return {
-        "default": gpt2, "gpt-2": gpt2,
-        "smollm": pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2]),
-        "llama-bpe": pre_tokenizers.Sequence([isolated(LLAMA3), bytes_only]),
-        "qwen2": pre_tokenizers.Sequence([isolated(QWEN2), bytes_only]),
-        "qwen35": pre_tokenizers.Sequence([isolated(QWEN35), bytes_only]),
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    steps = {
+        "default": [gpt2], "gpt-2": [gpt2],
+        "smollm": [digits, gpt2], "starcoder": [digits, gpt2], "refact": [digits, gpt2],
+        "llama-bpe": [isolated(LLAMA3), bytes_only],
+        "qwen2": [isolated(QWEN2), bytes_only],
+        "qwen35": [isolated(QWEN35), bytes_only],
+        "deepseek-coder": [*map(isolated, DEEPSEEK_CODER), digits, bytes_only],
+        "deepseek-llm": [*map(isolated, DEEPSEEK_LLM), digits, bytes_only],
     }[pre]
+    return pre_tokenizers.Sequence(steps)
 
 
 def merges_of_scores(vocab):

