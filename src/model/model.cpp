@@ -95,6 +95,24 @@ int32_t Hparams::integer_or(std::string_view key, int32_t fallback, int32_t low,
   return has(key) ? integer(key, low, high) : fallback;
 }
 
+bool Hparams::is_array(std::string_view key) const {
+  const gguf::Value* v = file_.metadata().find(fmt::format("{}.{}", arch_, key));
+  return v && std::holds_alternative<gguf::Array>(v->storage());
+}
+
+std::optional<std::vector<int32_t>> Hparams::by_layer(std::string_view key, int32_t n_layers, int32_t low,
+                                                      int32_t high) const {
+  if (!has(key)) return std::nullopt;
+  if (!is_array(key)) return std::vector<int32_t>(n_layers, integer(key, low, high));
+  auto values = file_.metadata().get_numbers<int32_t>(fmt::format("{}.{}", arch_, key));
+  if (values.size() < static_cast<size_t>(n_layers))
+    fail(key, fmt::format("has {} values for {} layers", values.size(), n_layers));
+  values.resize(n_layers);  // what follows belongs to blocks that predict further tokens
+  for (const int32_t v : values)
+    if (v < low || v > high) fail(key, fmt::format("holds {}, but must be from {} to {}", v, low, high));
+  return values;
+}
+
 float Hparams::positive(std::string_view key) const {
   const float v = file_.metadata().get_f32(fmt::format("{}.{}", arch_, key));
   if (!(v > 0)) fail(key, fmt::format("is {}, but must be above 0", v));
@@ -103,6 +121,10 @@ float Hparams::positive(std::string_view key) const {
 
 float Hparams::positive_or(std::string_view key, float fallback) const {
   return has(key) ? positive(key) : fallback;
+}
+
+bool Hparams::flag_or(std::string_view key, bool fallback) const {
+  return file_.metadata().get_bool(fmt::format("{}.{}", arch_, key), fallback);
 }
 
 std::string Hparams::text_or(std::string_view key, std::string_view fallback) const {
@@ -123,7 +145,11 @@ void Hparams::fail(std::string_view key, std::string_view cause) const {
 }
 
 const std::vector<Architecture>& architectures() {
-  static const std::vector<Architecture> all = {{"gemma3", create_gemma3}, {"llama", create_llama}};
+  static const std::vector<Architecture> all = {{"gemma3", create_gemma3},
+                                                {"llama", create_llama},
+                                                {"qwen3next", create_qwen3next},
+                                                {"qwen35", create_qwen35},
+                                                {"qwen35moe", create_qwen35moe}};
   return all;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,10 +80,15 @@ class Hparams {
   // Throws Error{kCorruptFile} where missing or outside [low, high].
   int32_t integer(std::string_view key, int32_t low, int32_t high) const;
   int32_t integer_or(std::string_view key, int32_t fallback, int32_t low, int32_t high) const;
+  // One value for each layer: the file has one for all, or an array. nothing: the key is missing.
+  std::optional<std::vector<int32_t>> by_layer(std::string_view key, int32_t n_layers, int32_t low,
+                                               int32_t high) const;
+  bool is_array(std::string_view key) const;
   // Finite and above zero: what these numbers (epsilons, bases, factors) are divided by or raised to. Throws
   // alike.
   float positive(std::string_view key) const;
   float positive_or(std::string_view key, float fallback) const;
+  bool flag_or(std::string_view key, bool fallback) const;
   std::string text_or(std::string_view key, std::string_view fallback) const;
   int32_t n_vocab() const;  // rows of token_embd.weight
   [[noreturn]] void fail(std::string_view key, std::string_view cause) const;
