@@ -46,6 +46,23 @@ struct Q4_1 {
   static void bits_out(const uint8_t*, int, uint8_t*) {}
 };
 
+// The fifth bits of q5_0 and q5_1. File: bit v of 32 is bit 4 of value v. Group: bit t of byte (row, i),
+// v = 4t + i.
+struct FifthBits {
+  static void in(const uint8_t* file4, int row, uint8_t* out32) {
+    uint8_t* qh = out32 + row * 4;
+    std::memset(qh, 0, 4);
+    for (int v = 0; v < 32; ++v)
+      qh[v % 4] |= static_cast<uint8_t>(((file4[v / 8] >> (v % 8)) & 1) << (v / 4));
+  }
+  static void out(const uint8_t* in32, int row, uint8_t* file4) {
+    const uint8_t* qh = in32 + row * 4;
+    std::memset(file4, 0, 4);
+    for (int v = 0; v < 32; ++v)
+      file4[v / 8] |= static_cast<uint8_t>(((qh[v % 4] >> (v / 4)) & 1) << (v % 8));
+  }
+};
+
 struct Q5_0 {
   static constexpr DType kType = DType::kQ5_0;
   static constexpr int kBytes = 22, kWidth = 32;
@@ -54,18 +71,28 @@ struct Q5_0 {
     half_field(0, 0, row, move);
     steps(16, 6, 48, row, move);
   }
-  // File: bit v of the 32-bit qh is bit 4 of value v. Group: bit t of byte (row, i), v = 4t + i.
   static void bits_in(const uint8_t* file, int row, uint8_t* group) {
-    uint8_t* qh = group + 16 + row * 4;
-    std::memset(qh, 0, 4);
-    for (int v = 0; v < 32; ++v)
-      qh[v % 4] |= static_cast<uint8_t>(((file[2 + v / 8] >> (v % 8)) & 1) << (v / 4));
+    FifthBits::in(file + 2, row, group + 16);
   }
   static void bits_out(const uint8_t* group, int row, uint8_t* file) {
-    const uint8_t* qh = group + 16 + row * 4;
-    std::memset(file + 2, 0, 4);
-    for (int v = 0; v < 32; ++v)
-      file[2 + v / 8] |= static_cast<uint8_t>(((qh[v % 4] >> (v / 4)) & 1) << (v % 8));
+    FifthBits::out(group + 16, row, file + 2);
+  }
+};
+
+struct Q5_1 {
+  static constexpr DType kType = DType::kQ5_1;
+  static constexpr int kBytes = 24, kWidth = 32;
+  template <class F>
+  static void moves(int row, F&& move) {
+    half_field(0, 0, row, move);
+    half_field(2, 16, row, move);
+    steps(16, 8, 64, row, move);
+  }
+  static void bits_in(const uint8_t* file, int row, uint8_t* group) {
+    FifthBits::in(file + 4, row, group + 32);
+  }
+  static void bits_out(const uint8_t* group, int row, uint8_t* file) {
+    FifthBits::out(group + 32, row, file + 4);
   }
 };
 
@@ -76,6 +103,34 @@ struct Q8_0 {
   static void moves(int row, F&& move) {
     half_field(0, 0, row, move);
     steps(32, 2, 16, row, move);
+  }
+  static void bits_in(const uint8_t*, int, uint8_t*) {}
+  static void bits_out(const uint8_t*, int, uint8_t*) {}
+};
+
+struct Q2_K {
+  static constexpr DType kType = DType::kQ2_K;
+  static constexpr int kBytes = 84, kWidth = 256;
+  template <class F>
+  static void moves(int row, F&& move) {
+    half_field(80, 0, row, move);
+    half_field(82, 16, row, move);
+    for (int j = 0; j < 16; ++j) move(j, 32 + j * 8 + row);
+    steps(64, 16, 160, row, move);
+  }
+  static void bits_in(const uint8_t*, int, uint8_t*) {}
+  static void bits_out(const uint8_t*, int, uint8_t*) {}
+};
+
+struct Q3_K {
+  static constexpr DType kType = DType::kQ3_K;
+  static constexpr int kBytes = 110, kWidth = 256;
+  template <class F>
+  static void moves(int row, F&& move) {
+    half_field(108, 0, row, move);
+    for (int j = 0; j < 12; ++j) move(96 + j, 16 + j * 8 + row);
+    steps(32, 0, 112, row, move);  // high bits
+    steps(64, 32, 368, row, move);
   }
   static void bits_in(const uint8_t*, int, uint8_t*) {}
   static void bits_out(const uint8_t*, int, uint8_t*) {}
@@ -178,6 +233,45 @@ struct Q6_K {
   static void bits_out(const uint8_t*, int, uint8_t*) {}
 };
 
+struct IQ4_NL : Q4_0 {
+  static constexpr DType kType = DType::kIQ4_NL;
+};
+
+struct IQ4_XS {
+  static constexpr DType kType = DType::kIQ4_XS;
+  static constexpr int kBytes = 136, kWidth = 256;
+  template <class F>
+  static void moves(int row, F&& move) {
+    half_field(0, 0, row, move);
+    for (int t = 0; t < 2; ++t) move(2 + t, 48 + t * 8 + row);  // high bits of the scales: the same packing
+    steps(128, 8, 64, row, move);
+  }
+  // File: byte i holds the low bits of scales 2i and 2i + 1. Group: those of i and i + 4.
+  static void bits_in(const uint8_t* file, int row, uint8_t* group) {
+    for (int i = 0; i < 4; ++i)
+      group[16 + i * 8 + row] = static_cast<uint8_t>(nibble(file + 4, i) | nibble(file + 4, i + 4) << 4);
+  }
+  static void bits_out(const uint8_t* group, int row, uint8_t* file) {
+    const auto low = [&](int j) { return group[16 + j % 4 * 8 + row] >> (j / 4 * 4) & 15; };
+    for (int i = 0; i < 4; ++i) file[4 + i] = static_cast<uint8_t>(low(2 * i) | low(2 * i + 1) << 4);
+  }
+
+ private:
+  static int nibble(const uint8_t* bytes, int j) { return bytes[j / 2] >> (j % 2 * 4) & 15; }
+};
+
+struct MXFP4 {
+  static constexpr DType kType = DType::kMXFP4;
+  static constexpr int kBytes = 17, kWidth = 32;
+  template <class F>
+  static void moves(int row, F&& move) {
+    move(0, row);
+    steps(16, 1, 8, row, move);
+  }
+  static void bits_in(const uint8_t*, int, uint8_t*) {}
+  static void bits_out(const uint8_t*, int, uint8_t*) {}
+};
+
 template <class T>
 void interleave(const uint8_t* const rows[8], int64_t n_blocks, uint8_t* out) {
   static constexpr uint8_t kZero[T::kBytes] = {};
@@ -225,10 +319,16 @@ constexpr Layout kLayouts[] = {
     block_layout<Q4_0>(),
     block_layout<Q4_1>(),
     block_layout<Q5_0>(),
+    block_layout<Q5_1>(),
     block_layout<Q8_0>(),
+    block_layout<Q2_K>(),
+    block_layout<Q3_K>(),
     block_layout<Q4_K>(),
     block_layout<Q5_K>(),
     block_layout<Q6_K>(),
+    block_layout<IQ4_NL>(),
+    block_layout<IQ4_XS>(),
+    block_layout<MXFP4>(),
 };
 
 }  // namespace

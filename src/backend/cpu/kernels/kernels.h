@@ -89,7 +89,7 @@ struct DeltaArgs {
 };
 using DeltaFn = void (*)(const DeltaArgs&) noexcept;
 
-constexpr int kNumTypes = 40;  // DType ids
+constexpr int kNumTypes = 42;  // DType ids
 
 struct Kernels {
   const char* isa;

@@ -69,8 +69,10 @@ void attend(benchmark::State& state, const Kernels* kernels, int k_format, int v
 }
 
 void register_isa(const Kernels* kernels) {
-  const DType types[] = {DType::kQ4_1, DType::kQ4_0, DType::kQ8_0, DType::kQ5_0, DType::kQ4_K,
-                         DType::kQ6_K, DType::kQ5_K, DType::kF32,  DType::kF16,  DType::kBF16};
+  const DType types[] = {DType::kQ4_1,  DType::kQ4_0, DType::kQ8_0,   DType::kQ5_0,
+                         DType::kQ5_1,  DType::kQ4_K, DType::kQ6_K,   DType::kQ5_K,
+                         DType::kQ2_K,  DType::kQ3_K, DType::kIQ4_NL, DType::kIQ4_XS,
+                         DType::kMXFP4, DType::kF32,  DType::kF16,    DType::kBF16};
   for (const DType t : types)
     for (const int k : {576, 1536, 2048}) {
       if (k % info(t).block_len) continue;

@@ -67,15 +67,35 @@ struct Problem {
     const int bytes = static_cast<int>(info(type).block_bytes);
     for (size_t b = 0; b < file.size(); b += bytes) {
       for (int i = 0; i < bytes; ++i) file[b + i] = fill < 0 ? random.byte() : static_cast<uint8_t>(fill);
-      const bool two = type == DType::kQ4_1 || type == DType::kQ4_K || type == DType::kQ5_K;
-      const int at = type == DType::kQ6_K ? 208 : 0;
-      for (int i = 0; i < (two ? 2 : 1); ++i) {  // halves of about 2^-8 to 2^3, either sign
-        file[b + at + 2 * i] = random.byte();
-        file[b + at + 2 * i + 1] =
-            static_cast<uint8_t>((random.integer(0, 1) << 7) | random.integer(0x1c, 0x47));
+      if (type == DType::kMXFP4) {  // 2^-8 to 2^3
+        file[b] = static_cast<uint8_t>(random.integer(119, 130));
+        continue;
+      }
+      for (const int at : halves()) {  // about 2^-8 to 2^3, either sign
+        file[b + at] = random.byte();
+        file[b + at + 1] = static_cast<uint8_t>((random.integer(0, 1) << 7) | random.integer(0x1c, 0x47));
       }
     }
     interleave();
+  }
+
+  // Where a block of the file has its half scales.
+  std::vector<int> halves() const {
+    switch (type) {
+      case DType::kQ2_K:
+        return {80, 82};
+      case DType::kQ3_K:
+        return {108};
+      case DType::kQ6_K:
+        return {208};
+      case DType::kQ4_1:
+      case DType::kQ5_1:
+      case DType::kQ4_K:
+      case DType::kQ5_K:
+        return {0, 2};
+      default:
+        return {0};
+    }
   }
 
   void random_activations(Random& random) {
@@ -218,8 +238,9 @@ std::string format_name(const ::testing::TestParamInfo<DType>& param) { return i
 INSTANTIATE_TEST_SUITE_P(Floats, Matmul, ::testing::Values(DType::kF32, DType::kF16, DType::kBF16),
                          format_name);
 
-const auto kBlockFormats = ::testing::Values(DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ8_0,
-                                             DType::kQ4_K, DType::kQ5_K, DType::kQ6_K);
+const auto kBlockFormats = ::testing::Values(
+    DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,
+    DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4);
 INSTANTIATE_TEST_SUITE_P(Blocks, Matmul, kBlockFormats, format_name);
 INSTANTIATE_TEST_SUITE_P(Blocks, MatmulOfBlocks, kBlockFormats, format_name);
 

@@ -1,6 +1,6 @@
 // The AVX2 kernels, by name, for table.cpp. Each is defined in the file of its family:
-// matmul_block32.cpp, matmul_k.cpp, matmul_float.cpp, rows.cpp, attention.cpp,
-// delta_net.cpp.
+// matmul_block32.cpp, matmul_k.cpp, matmul_k23.cpp, matmul_codebook.cpp, matmul_iq4_xs.cpp, matmul_float.cpp,
+// rows.cpp, attention.cpp, delta_net.cpp.
 #pragma once
 
 #include "backend/cpu/kernels/kernels.h"
@@ -13,10 +13,16 @@ void matmul_bf16(const MatmulArgs& a) noexcept;
 void matmul_q4_0(const MatmulArgs& a) noexcept;
 void matmul_q4_1(const MatmulArgs& a) noexcept;
 void matmul_q5_0(const MatmulArgs& a) noexcept;
+void matmul_q5_1(const MatmulArgs& a) noexcept;
 void matmul_q8_0(const MatmulArgs& a) noexcept;
+void matmul_q2_k(const MatmulArgs& a) noexcept;
+void matmul_q3_k(const MatmulArgs& a) noexcept;
 void matmul_q4_k(const MatmulArgs& a) noexcept;
 void matmul_q5_k(const MatmulArgs& a) noexcept;
 void matmul_q6_k(const MatmulArgs& a) noexcept;
+void matmul_iq4_nl(const MatmulArgs& a) noexcept;
+void matmul_iq4_xs(const MatmulArgs& a) noexcept;
+void matmul_mxfp4(const MatmulArgs& a) noexcept;
 
 void quantize32(const float* x, int32_t k, int8_t* q, float* d, int16_t* sums) noexcept;
 void quantize256(const float* x, int32_t k, int8_t* q, float* d, int16_t* sums) noexcept;

@@ -51,6 +51,24 @@ MORAINE_INLINE void dot_u8(const __m256i* u, const int8_t* q, int64_t q_stride, 
     }
 }
 
+// The same for weights of eight bits, as two planes of nibbles, w = low + 16 * high, over 32 values: both
+// planes at each step, so that a broadcast serves two products.
+template <int kRows>
+MORAINE_INLINE void dot_planes(const __m256i* low, const __m256i* high, const int8_t* q, int64_t q_stride,
+                               __m256i* low_sum, __m256i* high_sum) {
+#pragma GCC unroll 8
+  for (int s = 0; s < 8; ++s)
+#pragma GCC unroll 4
+    for (int m = 0; m < kRows; ++m) {
+      const __m256i x = broadcast4(q + m * q_stride + 4 * s);
+      const __m256i l = _mm256_maddubs_epi16(low[s], x), h = _mm256_maddubs_epi16(high[s], x);
+      low_sum[m] = s == 0 ? l : _mm256_add_epi16(low_sum[m], l);
+      high_sum[m] = s == 0 ? h : _mm256_add_epi16(high_sum[m], h);
+      pin(low_sum[m]);
+      pin(high_sum[m]);
+    }
+}
+
 // int16 pairs to int32 sums.
 MORAINE_INLINE __m256i pair_sums(__m256i v) { return _mm256_madd_epi16(v, _mm256_set1_epi16(1)); }
 

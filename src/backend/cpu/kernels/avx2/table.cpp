@@ -13,10 +13,16 @@ const Kernels& avx2_kernels() {
     k.matmul[2] = avx2::matmul_q4_0;
     k.matmul[3] = avx2::matmul_q4_1;
     k.matmul[6] = avx2::matmul_q5_0;
+    k.matmul[7] = avx2::matmul_q5_1;
     k.matmul[8] = avx2::matmul_q8_0;
+    k.matmul[10] = avx2::matmul_q2_k;
+    k.matmul[11] = avx2::matmul_q3_k;
     k.matmul[12] = avx2::matmul_q4_k;
     k.matmul[13] = avx2::matmul_q5_k;
     k.matmul[14] = avx2::matmul_q6_k;
+    k.matmul[20] = avx2::matmul_iq4_nl;
+    k.matmul[23] = avx2::matmul_iq4_xs;
+    k.matmul[39] = avx2::matmul_mxfp4;
     k.quantize32 = avx2::quantize32;
     k.quantize256 = avx2::quantize256;
     k.rms_norm = avx2::rms_norm;

@@ -3,6 +3,8 @@
 // then the float operations written here, in this order.
 #include "backend/cpu/kernels/scalar/kernels.h"
 #include "backend/cpu/kernels/scalar/math.h"
+#include "quant/half.h"
+#include "quant/layout.h"
 
 namespace moraine::cpu {
 namespace {
@@ -32,15 +34,28 @@ struct Q4_1 {
   }
 };
 
+// value v of a block of 5-bit values: 32 bytes of fifth bits, then nibbles
+int five_bits(const uint8_t* w, int row, int v) {
+  const int high = (w[row * 4 + v % 4] >> (v / 4)) & 1;
+  return nibble(w + 32, row, v) | (high << 4);
+}
+
 struct Q5_0 {
   static constexpr int kWidth = 32, kBytes = 8 * 22;
   static float block(const uint8_t* w, int row, const int8_t* q, const int16_t* s, float dx, float acc) {
     int32_t dot = -16 * (s[0] + s[1]);
-    for (int v = 0; v < 32; ++v) {
-      const int high = (w[16 + row * 4 + v % 4] >> (v / 4)) & 1;
-      dot += (nibble(w + 48, row, v) | (high << 4)) * q[v];
-    }
+    for (int v = 0; v < 32; ++v) dot += five_bits(w + 16, row, v) * q[v];
     return fmaf(load_half(w + 2 * row) * dx, static_cast<float>(dot), acc);
+  }
+};
+
+struct Q5_1 {
+  static constexpr int kWidth = 32, kBytes = 8 * 24;
+  static float block(const uint8_t* w, int row, const int8_t* q, const int16_t* s, float dx, float acc) {
+    int32_t dot = 0;
+    for (int v = 0; v < 32; ++v) dot += five_bits(w + 32, row, v) * q[v];
+    acc = fmaf(load_half(w + 2 * row) * dx, static_cast<float>(dot), acc);
+    return fmaf(load_half(w + 16 + 2 * row), dx * static_cast<float>(s[0] + s[1]), acc);
   }
 };
 
@@ -49,6 +64,64 @@ struct Q8_0 {
   static float block(const uint8_t* w, int row, const int8_t* q, const int16_t*, float dx, float acc) {
     int32_t dot = 0;
     for (int v = 0; v < 32; ++v) dot += static_cast<int8_t>(w[16 + v / 4 * 32 + row * 4 + v % 4]) * q[v];
+    return fmaf(load_half(w + 2 * row) * dx, static_cast<float>(dot), acc);
+  }
+};
+
+struct IQ4_NL {
+  static constexpr int kWidth = 32, kBytes = 8 * 18;
+  static float block(const uint8_t* w, int row, const int8_t* q, const int16_t*, float dx, float acc) {
+    int32_t dot = 0;
+    for (int v = 0; v < 32; ++v) dot += quant::kIq4Values[nibble(w + 16, row, v)] * q[v];
+    return fmaf(load_half(w + 2 * row) * dx, static_cast<float>(dot), acc);
+  }
+};
+
+struct MXFP4 {
+  static constexpr int kWidth = 32, kBytes = 8 * 17;
+  static float block(const uint8_t* w, int row, const int8_t* q, const int16_t*, float dx, float acc) {
+    int32_t dot = 0;
+    for (int v = 0; v < 32; ++v) dot += quant::mxfp4::kTwiceValues[nibble(w + 8, row, v)] * q[v];
+    const float d = quant::float_from_bits(quant::half_e8m0_bits(w[row]));
+    return fmaf(d * dx, static_cast<float>(dot), acc);
+  }
+};
+
+// two bits of value i of a block of 256, in two halves of 8 steps
+int two_bits(const uint8_t* steps, int row, int i) {
+  return steps[i / 128 * 256 + i % 32 / 4 * 32 + row * 4 + i % 4] >> (i / 32 % 4 * 2) & 3;
+}
+
+struct Q2_K {
+  static constexpr int kWidth = 256, kBytes = 8 * 84;
+  static float block(const uint8_t* w, int row, const int8_t* q, const int16_t* s, float dx, float acc) {
+    int32_t dot = 0, mins = 0;
+    for (int j = 0; j < 16; ++j) {
+      int32_t sub = 0;
+      for (int i = 16 * j; i < 16 * j + 16; ++i) sub += two_bits(w + 160, row, i) * q[i];
+      const uint8_t scale_and_min = w[32 + 8 * j + row];
+      dot += (scale_and_min & 15) * sub;
+      mins += (scale_and_min >> 4) * s[j];
+    }
+    acc = fmaf(load_half(w + 2 * row) * dx, static_cast<float>(dot), acc);
+    return fmaf(-(load_half(w + 16 + 2 * row) * dx), static_cast<float>(mins), acc);
+  }
+};
+
+struct Q3_K {
+  static constexpr int kWidth = 256, kBytes = 8 * 110;
+  static float block(const uint8_t* w, int row, const int8_t* q, const int16_t* s, float dx, float acc) {
+    uint8_t scales[12];
+    for (int i = 0; i < 12; ++i) scales[i] = w[16 + 8 * i + row];
+    int32_t dot = 0;
+    for (int j = 0; j < 16; ++j) {
+      int32_t sub = -4 * s[j];
+      for (int i = 16 * j; i < 16 * j + 16; ++i) {
+        const int high = w[112 + i % 32 / 4 * 32 + row * 4 + i % 4] >> (i / 32) & 1;
+        sub += (two_bits(w + 368, row, i) | (high << 2)) * q[i];
+      }
+      dot += quant::q3_k_scale(scales, j) * sub;
+    }
     return fmaf(load_half(w + 2 * row) * dx, static_cast<float>(dot), acc);
   }
 };
@@ -100,6 +173,19 @@ struct Q6_K {
         sub += x * q[16 * j + i];
       }
       dot += static_cast<int8_t>(w[16 + 8 * j + row]) * sub;
+    }
+    return fmaf(load_half(w + 2 * row) * dx, static_cast<float>(dot), acc);
+  }
+};
+
+struct IQ4_XS {
+  static constexpr int kWidth = 256, kBytes = 8 * 136;
+  static float block(const uint8_t* w, int row, const int8_t* q, const int16_t*, float dx, float acc) {
+    int32_t dot = 0;
+    for (int j = 0; j < 8; ++j) {
+      int32_t sub = 0;
+      for (int v = 0; v < 32; ++v) sub += quant::kIq4Values[nibble(w + 64 + 128 * j, row, v)] * q[32 * j + v];
+      dot += (k_scale(w + 16, 0, row, j) - 32) * sub;
     }
     return fmaf(load_half(w + 2 * row) * dx, static_cast<float>(dot), acc);
   }
@@ -167,10 +253,16 @@ void scalar_matmul_table(MatmulFn* table) {
   table[2] = matmul_quant<Q4_0>;
   table[3] = matmul_quant<Q4_1>;
   table[6] = matmul_quant<Q5_0>;
+  table[7] = matmul_quant<Q5_1>;
   table[8] = matmul_quant<Q8_0>;
+  table[10] = matmul_quant<Q2_K>;
+  table[11] = matmul_quant<Q3_K>;
   table[12] = matmul_quant<Q45_K<false>>;
   table[13] = matmul_quant<Q45_K<true>>;
   table[14] = matmul_quant<Q6_K>;
+  table[20] = matmul_quant<IQ4_NL>;
+  table[23] = matmul_quant<IQ4_XS>;
+  table[39] = matmul_quant<MXFP4>;
 }
 
 }  // namespace moraine::cpu
