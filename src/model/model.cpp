@@ -145,11 +145,9 @@ void Hparams::fail(std::string_view key, std::string_view cause) const {
 }
 
 const std::vector<Architecture>& architectures() {
-  static const std::vector<Architecture> all = {{"gemma3", create_gemma3},
-                                                {"llama", create_llama},
-                                                {"qwen3next", create_qwen3next},
-                                                {"qwen35", create_qwen35},
-                                                {"qwen35moe", create_qwen35moe}};
+  static const std::vector<Architecture> all = {
+      {"gemma3", create_gemma3},       {"llama", create_llama},   {"qwen3moe", create_qwen3moe},
+      {"qwen3next", create_qwen3next}, {"qwen35", create_qwen35}, {"qwen35moe", create_qwen35moe}};
   return all;
 }
 

@@ -89,8 +89,12 @@ INSTANTIATE_TEST_SUITE_P(Oracle, FloatPath,
                          ::testing::Values("tiny-llama-f32", "tiny-llama-f32-h8-kv8-d32",
                                            "tiny-llama-f32-h2-kv1-d128", "tiny-llama-f32-h8-kv2-d64",
                                            "tiny-llama-q4_k_m", "tiny-llama-q8_0", "tiny-gemma3-f32",
-                                           "tiny-gemma3-q4_k_m", "tiny-gemma3-q8_0", "smollm2-135m",
-                                           "gemma3-270m"));
+                                           "tiny-gemma3-q4_k_m", "tiny-gemma3-q8_0", "tiny-qwen3moe-f32",
+                                           "tiny-qwen3moe-f32-gate-up", "tiny-qwen3moe-q4_k_m",
+                                           "tiny-qwen3moe-q8_0", "tiny-qwen3next-f32",
+                                           "tiny-qwen3next-f32-k1-v4", "tiny-qwen3next-f32-k4-v4",
+                                           "tiny-qwen3next-f32-ssm-in", "tiny-qwen3next-q4_k_m",
+                                           "tiny-qwen3next-q8_0", "smollm2-135m", "gemma3-270m"));
 
 struct QuantCase {
   const char* name;
