@@ -9,6 +9,7 @@
 
 #include "app.h"
 #include "gguf/reader.h"
+#include "inspect_prompt.h"
 #include "model_path.h"
 
 namespace moraine::app {
@@ -116,6 +117,9 @@ std::string json_report(const gguf::File& file, const Settings& s) {
          {"bytes", t.size_bytes},
          {"shard", t.shard},
          {"offset", t.offset}});
+  const PromptReport prompt = report_prompt(file.metadata());
+  out["tokenizer"] = tokenizer_json(prompt);
+  out["chat_template"] = chat_template_json(prompt);
   const Estimate e = estimate(s.engine);
   if (e.memory)
     out["memory"] = memory_json(*e.memory);
@@ -136,6 +140,7 @@ std::string text_report(const gguf::File& file, const Settings& s) {
   for (const auto& [type, total] : totals_by_type(file))
     out += fmt::format("  {:<8} {:>8} {:>16} {:>10}\n", info(type).name, total.n_tensors,
                        count_text(static_cast<int64_t>(total.n_values)), size_text(total.bytes));
+  out += prompt_text(report_prompt(file.metadata()));
   const Estimate e = estimate(s.engine);
   if (!e.memory) return out + "\nIt does not run here: " + e.problem + "\n";
   const MemoryEstimate& m = *e.memory;

@@ -65,6 +65,19 @@ int32_t local_utc_offset_s(std::time_t now) {
 
 }  // namespace
 
+TemplateSource template_source(const Tokenizer& tokenizer) {
+  const auto text_of = [&](TokenId id) {
+    return tokenizer.contains(id) ? std::string(tokenizer.token_bytes(id)) : "";
+  };
+  const SpecialTokens& special = tokenizer.special();
+  TemplateSource source;
+  source.bos_token = text_of(special.bos);
+  source.eos_token = text_of(special.eos);
+  source.unk_token = text_of(special.unk);
+  source.pad_token = text_of(special.pad);
+  return source;
+}
+
 struct ChatTemplate::Compiled {
   moraine_template* handle = nullptr;
 

@@ -4,6 +4,8 @@
 // shows here. Parsing what a model answers is not here.
 #pragma once
 
+#include <moraine/tokenizer.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -24,6 +26,9 @@ struct TemplateSource {
   // As templates see them (bos_token, eos_token): the tokens' texts, empty where there is none.
   std::string bos_token, eos_token, unk_token, pad_token;
 };
+
+// One with the texts of the special tokens, everything else to be filled in.
+TemplateSource template_source(const Tokenizer& tokenizer);
 
 // What rendering short conversations showed about a template.
 struct TemplateCaps {

@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <map>
 
+#include "tokenizer/load.h"
+
 namespace moraine::engine {
 namespace {
 
@@ -97,18 +99,9 @@ ModelInfo describe_model(const gguf::File& file, const model::Model& model, cons
   i.n_layers = model.n_layers();
   i.notes = model.notes();
 
-  if (auto t = meta.find<std::string_view>("tokenizer.chat_template")) {
-    i.chat_templates.emplace_back(*t);
-    i.chat_template_names.emplace_back("default");
-  }
-  if (const gguf::StringArray* names = meta.find_strings("tokenizer.chat_templates"))
-    for (size_t n = 0; n < names->size(); ++n) {
-      const std::string name((*names)[n]);
-      if (auto t = meta.find<std::string_view>("tokenizer.chat_template." + name)) {
-        i.chat_templates.emplace_back(*t);
-        i.chat_template_names.push_back(name);
-      }
-    }
+  ChatTemplateTexts templates = load_chat_templates(meta);
+  i.chat_templates = std::move(templates.texts);
+  i.chat_template_names = std::move(templates.names);
 
   auto real = [&](const char* key) { return meta.find<float>(std::string("general.sampling.") + key); };
   auto integer = [&](const char* key) { return meta.find<int32_t>(std::string("general.sampling.") + key); };

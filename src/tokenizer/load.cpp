@@ -66,4 +66,18 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const gguf::Metadata& metadata) 
   return Tokenizer::create(load_vocab(metadata));
 }
 
+ChatTemplateTexts load_chat_templates(const gguf::Metadata& metadata) {
+  ChatTemplateTexts found;
+  const auto add = [&](const std::string& key, std::string_view name) {
+    if (const auto text = metadata.find<std::string_view>(key)) {
+      found.texts.emplace_back(*text);
+      found.names.emplace_back(name);
+    }
+  };
+  add("tokenizer.chat_template", "default");
+  if (const gguf::StringArray* names = metadata.find_strings("tokenizer.chat_templates"))
+    for (const std::string_view name : *names) add("tokenizer.chat_template." + std::string(name), name);
+  return found;
+}
+
 }  // namespace moraine

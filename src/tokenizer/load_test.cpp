@@ -62,5 +62,15 @@ TEST(LoadTokenizer, NamesWhatIsMissingOrWrong) {
   fails(wrong_type, "tokenizer.ggml.add_bos_token");
 }
 
+TEST(LoadChatTemplates, TheDefaultOneThenThoseWithNames) {
+  gguf::Metadata m("test");
+  EXPECT_TRUE(load_chat_templates(m).texts.empty());
+  m.add("tokenizer.chat_template.tool_use", std::string("tools"));
+  m.add("tokenizer.chat_templates", gguf::StringArray{"missing", "tool_use"});
+  m.add("tokenizer.chat_template", std::string("plain"));
+  EXPECT_THAT(load_chat_templates(m).texts, ::testing::ElementsAre("plain", "tools"));
+  EXPECT_THAT(load_chat_templates(m).names, ::testing::ElementsAre("default", "tool_use"));
+}
+
 }  // namespace
 }  // namespace moraine

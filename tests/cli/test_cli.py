@@ -15,11 +15,12 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
 
-from conftest import MODEL, PROGRAM, free_port
+from conftest import MODEL, PROGRAM, ROOT, free_port
 
 @pytest.fixture(autouse=True, scope="module")
 def built():
@@ -182,6 +183,35 @@ def test_inspect_json():
     memory = report["memory"]
     assert memory["n_ctx"] == 1024
     assert memory["total"] == sum(memory[k] for k in ("weights", "kv", "scratch", "other"))
+
+
+@needs_model
+def test_inspect_tells_of_the_tokenizer_and_the_template():
+    text = moraine("inspect", MODEL).stdout
+    assert 'byte-level BPE (gpt2), words of "smollm"' in text
+    assert re.search(r"end of answer +0 <\|endoftext\|>, 2 <\|im_end\|>", text)
+    assert re.search(r"Chat template\n  knows system messages\n", text)
+    report = json.loads(moraine("inspect", MODEL, "--json").stdout)
+    tokenizer = report["tokenizer"]
+    assert (tokenizer["model"], tokenizer["pre"], tokenizer["n_tokens"]) == ("gpt2", "smollm", 49152)
+    assert tokenizer["eos"] == {"id": 2, "text": "<|im_end|>"} and tokenizer["add_bos"] is False
+    assert [0, 2] == [t["id"] for t in tokenizer["end_of_generation"]][:2]
+    assert report["chat_template"]["names"] == ["default"] and report["chat_template"]["tools"] is False
+
+
+def test_inspect_of_templates(tmp_path):
+    def inspect(name, template):
+        (tmp_path / "t.jinja").write_text(template)
+        model = tmp_path / f"{name}.gguf"
+        subprocess.run([sys.executable, ROOT / "tools/make_models.py", "--arch", "llama", "--preset", "tiny", "--meta-only",
+                        "--chat-template", tmp_path / "t.jinja", "--out", model], check=True, stdout=subprocess.DEVNULL)
+        return moraine("inspect", model).stdout, json.loads(moraine("inspect", model, "--json").stdout)["chat_template"]
+
+    text, report = inspect("tools", (ROOT / "tests/chat/templates/xml_tools.jinja").read_text())
+    assert re.search("^  knows system messages, tools", text, re.M)
+    assert report["tools"] and report["tool_calls"] and report["tool_results"]
+    text, report = inspect("broken", "{% for m in messages %}\n{{ m.content }}\n{% endif %}")
+    assert "cannot be compiled" in text and "cannot be compiled" in report["problem"]
 
 
 def test_inspect_of_an_architecture_that_does_not_run(tmp_path):

@@ -36,18 +36,10 @@ constexpr std::size_t kLargeBody = 1 << 20;
 constexpr std::size_t kMaxLoggedBytes = 500;  // of a line that may quote what a client sent
 
 void compile_template(ServedModel& model, const ModelInfo& info, const ApiOptions& options, Log& log) {
-  const auto text_of = [&](TokenId id) {
-    return model.tokenizer->contains(id) ? std::string(model.tokenizer->token_bytes(id)) : "";
-  };
-  const SpecialTokens& special = model.tokenizer->special();
-  chat::TemplateSource source;
+  chat::TemplateSource source = chat::template_source(*model.tokenizer);
   source.texts = info.chat_templates;
   source.names = info.chat_template_names;
   source.override_text = options.chat_template;
-  source.bos_token = text_of(special.bos);
-  source.eos_token = text_of(special.eos);
-  source.unk_token = text_of(special.unk);
-  source.pad_token = text_of(special.pad);
   try {
     model.chat_template = chat::ChatTemplate::compile(source);
     if (!model.chat_template->note().empty()) log.line(LogLevel::kWarning, model.chat_template->note());
