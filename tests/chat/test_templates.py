@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_contexts import AGENT_CONTEXTS, AGENT_TOOLS, history
 from contexts import CONTEXTS, SAME
 from reference import Reference
 
@@ -20,7 +21,7 @@ CACHE = ROOT / ".cache/chat-templates"
 
 
 def jobs_of(template, mend=False):
-    for name, (messages, tools, variables, add_generation_prompt) in CONTEXTS.items():
+    for name, (messages, tools, variables, add_generation_prompt) in (CONTEXTS | AGENT_CONTEXTS).items():
         yield name, {
             "template": template, "bos_token": "<s>", "eos_token": "</s>", "messages": messages, "tools": tools,
             "variables": variables, "add_generation_prompt": add_generation_prompt, "now": NOW, "mend": mend,
@@ -86,7 +87,7 @@ def test_template_of_a_model_file(file):
     field = gguf.GGUFReader(path).get_field("tokenizer.chat_template")
     differences, pairs, _ = compare({file: field.contents()})
     assert differences == {}
-    assert pairs == len(CONTEXTS)
+    assert pairs == len(CONTEXTS) + len(AGENT_CONTEXTS)
 
 
 @pytest.fixture(scope="session")
@@ -162,3 +163,19 @@ def test_shapes_that_mean_the_same(real_templates, shape):
     different = {name: difference(x, {**y, "raised": False}) for name, x, y in zip(real_templates, a, b)
                  if x != y and name not in TELLS_APART.get(shape, ())}
     assert different == {}
+
+
+@pytest.mark.slow
+def test_agents_history_as_it_is_sent(real_templates):
+    """Qwen's coding models: arguments as JSON text, content empty or null, render as Python renders the object."""
+    templates = {name: text for name, text in real_templates.items() if name.startswith("Qwen3")}
+    assert "Qwen3-Coder" in templates
+    base = {"bos_token": "", "eos_token": "<|im_end|>", "tools": AGENT_TOOLS, "variables": None, "add_generation_prompt": True,
+            "now": NOW, "mend": True}
+    reference = Reference(NOW)
+    for name, text in templates.items():
+        expected = reference.render({**base, "template": text, "messages": history()})
+        assert "text" in expected, (name, expected)
+        sent = [history(text_arguments, empty) for text_arguments in (False, True) for empty in ("", None)]
+        for ours in render([{**base, "template": text, "messages": messages} for messages in sent]):
+            assert difference(ours, expected) is None, name

