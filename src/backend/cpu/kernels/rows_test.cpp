@@ -1,7 +1,6 @@
 // Row-wise kernels: every instruction set gives the scalar kernels' bits, on sizes that do not fill a
 // vector and on values that are not numbers; the scalar kernels agree with double precision.
 #include <algorithm>
-#include <limits>
 
 #include "backend/cpu/kernels/scalar/math.h"
 #include "backend/cpu/kernels/testing.h"
@@ -10,24 +9,11 @@ namespace moraine::cpu {
 namespace {
 
 using testing::Guarded;
+using testing::kInf;
+using testing::kOddValues;
+using testing::odd_values;
 using testing::Random;
 using testing::same;
-
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kDenormal = 1e-42f;
-
-const float kOddValues[] = {0.0f,    -0.0f,   1.0f,  -1.0f,  kDenormal, -kDenormal, 1e-38f, 1e38f,
-                            -3e38f,  3.4e38f, kInf,  -kInf,  kNan,      -kNan,      88.3f,  -88.3f,
-                            -87.33f, 87.5f,   88.8f, -104.f, 20.0f,     -20.0f,     1e10f,  -1e10f};
-
-// n values, one in eight of them odd.
-std::vector<float> odd_values(Random& random, int n) {
-  std::vector<float> v = random.normals(n, 4.0f);
-  for (float& x : v)
-    if (random.integer(0, 7) == 0) x = kOddValues[random.integer(0, std::size(kOddValues) - 1)];
-  return v;
-}
 
 struct Quantized {
   Guarded<int8_t> q;
@@ -122,9 +108,8 @@ TEST(RmsNorm, ScalarAgreesWithDoubles) {
 }
 
 // Kernels of the form y[i] = f(y[i], x[i]).
-using BinaryFn = void (*)(float*, const float*, int32_t) noexcept;
-
-void compare_binary(BinaryFn scalar, BinaryFn vector) {
+template <class Scalar, class Vector>
+void compare_binary_with(Scalar scalar, Vector vector) {
   Random random(5);
   for (const int n : kSizes) {
     const Guarded<float> x(random.normals(n));
@@ -141,6 +126,9 @@ void compare_binary(BinaryFn scalar, BinaryFn vector) {
   EXPECT_TRUE(same(y.data(), expected.data(), y.size()));
 }
 
+using BinaryFn = void (*)(float*, const float*, int32_t) noexcept;
+void compare_binary(BinaryFn scalar, BinaryFn vector) { compare_binary_with(scalar, vector); }
+
 TEST(Add, SameBitsAsScalar) {
   FOR_EACH_VECTOR_ISA(kernels) compare_binary(scalar_kernels().add, kernels->add);
 }
@@ -149,6 +137,72 @@ TEST(SiluMul, SameBitsAsScalar) {
 }
 TEST(GeluTanhMul, SameBitsAsScalar) {
   FOR_EACH_VECTOR_ISA(kernels) compare_binary(scalar_kernels().gelu_tanh_mul, kernels->gelu_tanh_mul);
+}
+
+// y = f(y, x) with one x for every value or one for all.
+using GateFn = void (*)(float*, const float*, int32_t, int32_t) noexcept;
+
+void compare_gate(GateFn scalar, GateFn vector) {
+  compare_binary_with([=](float* y, const float* g, int32_t n) { scalar(y, g, n, 1); },
+                      [=](float* y, const float* g, int32_t n) { vector(y, g, n, 1); });
+  Random random(8);
+  for (const int n : kSizes)
+    for (const float value : kOddValues) {
+      const Guarded<float> g(std::vector<float>{value});
+      const std::vector<float> start = odd_values(random, n);
+      Guarded<float> expected(start), y(start);
+      scalar(expected.data(), g.data(), n, 0);
+      vector(y.data(), g.data(), n, 0);
+      EXPECT_TRUE(same(y.data(), expected.data(), n)) << n << " values, gate " << value;
+    }
+}
+
+TEST(SiluGate, SameBitsAsScalar) {
+  FOR_EACH_VECTOR_ISA(kernels) compare_gate(scalar_kernels().silu_gate, kernels->silu_gate);
+}
+TEST(SigmoidGate, SameBitsAsScalar) {
+  FOR_EACH_VECTOR_ISA(kernels) compare_gate(scalar_kernels().sigmoid_gate, kernels->sigmoid_gate);
+}
+
+TEST(AddScaled, SameBitsAsScalar) {
+  FOR_EACH_VECTOR_ISA(kernels) {
+    for (const float s : kOddValues)
+      compare_binary_with(
+          [=](float* y, const float* x, int32_t n) { scalar_kernels().add_scaled(y, x, s, n); },
+          [=](float* y, const float* x, int32_t n) { kernels->add_scaled(y, x, s, n); });
+  }
+}
+
+TEST(AddScaled, RoundsOnce) {
+  float y = 1.0f;
+  const float x = 1.0f + 0x1p-12f;  // its square needs 25 bits, of which a product alone would lose the last
+  scalar_kernels().add_scaled(&y, &x, -x, 1);
+  EXPECT_EQ(y, -(0x1p-11f + 0x1p-24f));
+}
+
+TEST(Gates, ScalarAgreesWithDoubles) {
+  for (float g = -30.0f; g < 30.0f; g += 0.37f) {
+    float silu = 1.5f, sigmoid = 1.5f;
+    scalar_kernels().silu_gate(&silu, &g, 1, 1);
+    scalar_kernels().sigmoid_gate(&sigmoid, &g, 1, 1);
+    const double expected = 1.5 / (1.0 + std::exp(-double{g}));
+    EXPECT_NEAR(sigmoid, expected, 1e-6 * std::fabs(expected)) << g;
+    EXPECT_NEAR(silu, g * expected, 1e-6 * std::fabs(g * expected)) << g;
+  }
+}
+
+TEST(Gates, OneForAllEqualsAnArrayOfIt) {
+  Random random(9);
+  const std::vector<float> start = odd_values(random, 100);
+  for (const float value : {-3.0f, 0.7f, 20.0f}) {
+    const std::vector<float> g(100, value);
+    for (GateFn f : {scalar_kernels().silu_gate, scalar_kernels().sigmoid_gate}) {
+      std::vector<float> one = start, all = start;
+      f(one.data(), &value, 100, 0);
+      f(all.data(), g.data(), 100, 1);
+      EXPECT_TRUE(same(one.data(), all.data(), 100)) << value;
+    }
+  }
 }
 
 TEST(SiluMul, ScalarAgreesWithDoubles) {

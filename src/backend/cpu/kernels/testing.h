@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <random>
 #include <utility>
@@ -56,6 +57,22 @@ class Random {
  private:
   std::mt19937 engine_;
 };
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kDenormal = 1e-42f;
+
+inline constexpr float kOddValues[] = {
+    0.0f, -0.0f, 1.0f,  -1.0f,  kDenormal, -kDenormal, 1e-38f, 1e38f,  -3e38f, 3.4e38f, kInf,  -kInf,
+    kNan, -kNan, 88.3f, -88.3f, -87.33f,   87.5f,      88.8f,  -104.f, 20.0f,  -20.0f,  1e10f, -1e10f};
+
+// n values, one in eight of them odd.
+inline std::vector<float> odd_values(Random& random, int n) {
+  std::vector<float> v = random.normals(n, 4.0f);
+  for (float& x : v)
+    if (random.integer(0, 7) == 0) x = kOddValues[random.integer(0, std::size(kOddValues) - 1)];
+  return v;
+}
 
 // n values whose last one is followed by an unmapped page: reading or writing beyond the end is a crash.
 // Aligned to at least kAlign, for which the end is moved down by less than that.
