@@ -24,9 +24,10 @@ import xllamacpp
 from gguf.quants import dequantize
 
 import golden as golden_file
-from make_logits import CASES, HERE, ROOT, digest, model_path
+from cases import CASES
+from recording import HERE, ROOT, digest, model_path
 
-MOST_POSITIONS = 32  # each costs a request that evaluates its whole prefix
+MOST_POSITIONS = 12  # each costs a request that evaluates its whole prefix
 
 
 def start(path):

@@ -9,7 +9,10 @@ import numpy as np
 from .container import TYPES
 
 # Deviation of a uniform code of so many levels, in steps: sqrt((levels^2 - 1) / 12).
-_DEV16, _DEV32, _DEV64, _DEV256 = 4.61, 9.23, 18.47, 73.9
+_DEV4, _DEV8, _DEV16, _DEV32, _DEV64, _DEV256 = 1.118, 2.291, 4.61, 9.23, 18.47, 73.9
+# Of a uniform code's value in the tables of IQ4_NL and IQ4_XS, and of MXFP4.
+_DEV_IQ4, _DEV_MXFP4 = 70.8, 2.93
+_RMS_10_TO_31 = 21.46  # root mean square of these integers
 
 
 def _f16(a):
@@ -21,6 +24,12 @@ def _plain(rng, type_name, n, deviation, per_row):
     if type_name == "bf16":
         return (w.view(np.uint32) >> 16).astype("<u2").tobytes()
     return w.astype("<f4" if type_name == "f32" else "<f2").tobytes()
+
+
+def _signed_scales(rng, n_blocks, n):
+    """6-bit fields of scales from -31 to 31, stored plus 32; the sign cancels the codes' mean over blocks."""
+    sign = rng.integers(0, 2, (n_blocks, n)) * 2 - 1
+    return (rng.integers(10, 32, (n_blocks, n)) * sign + 32).astype(np.uint8)
 
 
 def random_blocks(rng, type_name, n, deviation, rows=None):
@@ -64,6 +73,26 @@ def random_blocks(rng, type_name, n, deviation, rows=None):
         scales = rng.integers(40, 128, (n_blocks, 16), np.int16) * np.where(raw[:, 192:208] & 1, 1, -1)
         raw[:, 192:208] = scales.astype(np.int8).view(np.uint8)
         raw[:, 208:210] = _f16(spread * (deviation / (_DEV64 * 87.0)))  # 87: their root mean square
+    elif type_name == "q2_k":
+        scales = rng.integers(8, 16, (n_blocks, 16), np.uint8)  # of 4 bits, one for each 16 values
+        raw[:, 0:16] = scales | scales << 4  # minima equal to the scales: mean zero
+        scale = spread * (deviation / (_DEV4 * 11.73))  # 11.73: root mean square of the scales
+        raw[:, 80:82] = _f16(scale)
+        raw[:, 82:84] = _f16(scale * 1.5)
+    elif type_name == "q3_k":
+        scales = _signed_scales(rng, n_blocks, 16)
+        raw[:, 96:104] = (scales[:, :8] & 15) | (scales[:, 8:] & 15) << 4
+        raw[:, 104:108] = sum((scales[:, 4 * t:4 * t + 4] >> 4) << 2 * t for t in range(4))
+        raw[:, 108:110] = _f16(spread * (deviation / (_DEV8 * _RMS_10_TO_31)))
+    elif type_name == "iq4_nl":
+        raw[:, 0:2] = _f16(spread * sign * (deviation / _DEV_IQ4))
+    elif type_name == "iq4_xs":
+        scales = _signed_scales(rng, n_blocks, 8)
+        raw[:, 0:2] = _f16(spread * (deviation / (_DEV_IQ4 * _RMS_10_TO_31)))
+        raw[:, 2:4] = sum((scales[:, t::4] >> 4) << 2 * t for t in range(4))
+        raw[:, 4:8] = (scales[:, 0::2] & 15) | (scales[:, 1::2] & 15) << 4
+    elif type_name == "mxfp4":  # a scale is a power of two
+        raw[:, 0] = 127 + np.rint(np.log2(spread.astype(np.float64) * (deviation / _DEV_MXFP4)))
     else:
         raise ValueError(f"no random blocks for type {type_name}")
     return raw.tobytes()

@@ -4,9 +4,11 @@ import re
 
 from .container import TYPES
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", "qwen3next", "gemma3")
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", "qwen3next", "qwen35", "qwen35moe", "gemma3")
+# Layers of Gated DeltaNet between layers of gated attention.
+HYBRID = ("qwen3next", "qwen35", "qwen35moe")
 # Types for rows that are no multiple of a K-quant's 256 values.
-FALLBACK = {"q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}
+FALLBACK = {"q2_k": "iq4_nl", "q3_k": "iq4_nl", "iq4_xs": "iq4_nl", "q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}
 
 
 def dimensions(arch, preset, size=None):
@@ -30,10 +32,20 @@ def dimensions(arch, preset, size=None):
         if not tiny:
             d.update(vocab=151936, ctx=32768, layers=48, embd=2048, ff=6144, heads=32, kv=4, hd=128,
                      experts=128, topk=8, ff_exp=768)
-    elif arch == "qwen3next":  # Qwen3-Coder-Next
-        d.update(tied=False, experts=32, topk=4, ff_exp=256, ff_sh=256, rot=16, interval=4,
-                 conv=4, state=64, k_heads=2, v_heads=4)
-        if not tiny:
+    elif arch in HYBRID:
+        d.update(tied=False, rot=16, interval=4, conv=4, state=64, k_heads=2, v_heads=4)
+        if arch != "qwen35":
+            d.update(experts=32, topk=4, ff_exp=256, ff_sh=256)
+        if arch != "qwen3next":
+            d.update(base=1e7, sections=(3, 3, 2, 0))
+        if not tiny and arch == "qwen35":  # Qwen3.5-9B
+            d.update(vocab=248320, ctx=262144, layers=32, embd=4096, ff=12288, heads=16, kv=4, hd=256,
+                     rot=64, sections=(11, 11, 10, 0), state=128, k_heads=16, v_heads=32)
+        elif not tiny and arch == "qwen35moe":  # Qwen3.5-35B-A3B
+            d.update(vocab=248320, ctx=262144, layers=40, embd=2048, heads=16, kv=2, hd=256,
+                     experts=256, topk=8, ff_exp=512, ff_sh=512,
+                     rot=64, sections=(11, 11, 10, 0), state=128, k_heads=16, v_heads=32)
+        elif not tiny:  # Qwen3-Coder-Next
             d.update(vocab=151936, ctx=262144, layers=48, embd=2048, ff=5120, heads=16, kv=2, hd=256, base=5e6,
                      experts=512, topk=10, ff_exp=512, ff_sh=512, rot=64, state=128, k_heads=16, v_heads=32)
     elif arch == "gemma3":  # Gemma 3 270M
@@ -45,54 +57,80 @@ def dimensions(arch, preset, size=None):
     return d
 
 
+def is_recurrent(arch, d, i):
+    return arch in HYBRID and (i + 1) % d["interval"] != 0
+
+
 def tensors(arch, d):
     """Yield (name, shape innermost first, kind). kind: a matrix's gain, or the name of an initialisation."""
     width = d["embd"]
     yield "token_embd.weight", (width, d["vocab"]), "tied" if d["tied"] else "embd"
     for i in range(d["layers"]):
-        prefix = f"blk.{i}."
-        yield prefix + "attn_norm.weight", (width,), "norm"
-        if arch == "qwen3next" and (i + 1) % d["interval"] != 0:
-            yield from _delta_net(prefix, d)
-        else:
-            yield from _attention(arch, prefix, d)
-        if arch in ("qwen3next", "gemma3"):
-            yield prefix + "post_attention_norm.weight", (width,), "postnorm" if arch == "gemma3" else "norm"
-        if arch != "qwen3next":
-            yield prefix + "ffn_norm.weight", (width,), "norm"
-        if arch == "gemma3":
-            yield prefix + "post_ffw_norm.weight", (width,), "postnorm"
-        if "experts" in d:
-            yield from _experts(prefix, d)
-        else:
-            yield prefix + "ffn_gate.weight", (width, d["ff"]), 1.0
-            yield prefix + "ffn_up.weight", (width, d["ff"]), 1.0
-            yield prefix + "ffn_down.weight", (d["ff"], width), 1.0
+        yield from _block(arch, f"blk.{i}.", d, is_recurrent(arch, d, i))
+    for i in range(d["layers"], d["layers"] + d.get("mtp", 0)):
+        yield from _block(arch, f"blk.{i}.", d, recurrent=False)
+        yield from _next_token_head(f"blk.{i}.nextn.", d)
     yield "output_norm.weight", (width,), "norm"
     if not d["tied"]:
         yield "output.weight", (width, d["vocab"]), "head"
 
 
+def _block(arch, prefix, d, recurrent):
+    width = d["embd"]
+    yield prefix + "attn_norm.weight", (width,), "norm"
+    if recurrent:
+        yield from _delta_net(arch, prefix, d)
+    else:
+        yield from _attention(arch, prefix, d)
+    if arch in (*HYBRID, "gemma3"):
+        yield prefix + "post_attention_norm.weight", (width,), "postnorm" if arch == "gemma3" else "norm"
+    if arch not in HYBRID:
+        yield prefix + "ffn_norm.weight", (width,), "norm"
+    if arch == "gemma3":
+        yield prefix + "post_ffw_norm.weight", (width,), "postnorm"
+    if "experts" in d:
+        yield from _experts(prefix, d)
+    else:
+        yield prefix + "ffn_gate.weight", (width, d["ff"]), 1.0
+        yield prefix + "ffn_up.weight", (width, d["ff"]), 1.0
+        yield prefix + "ffn_down.weight", (d["ff"], width), 1.0
+
+
+def _next_token_head(prefix, d):
+    """What a block that predicts one token further (MTP) has beyond a layer."""
+    width = d["embd"]
+    yield prefix + "eh_proj.weight", (2 * width, width), 1.0
+    for name in ("enorm", "hnorm", "shared_head_norm"):
+        yield prefix + name + ".weight", (width,), "norm"
+
+
 def _attention(arch, prefix, d):
     width, n_heads, n_kv, head_dim = d["embd"], d["heads"], d["kv"], d["hd"]
-    # qwen3next: a gate as wide as the queries comes out of the same matrix
-    yield prefix + "attn_q.weight", (width, n_heads * head_dim * (2 if arch == "qwen3next" else 1)), 1.0
+    # hybrids: a gate as wide as the queries comes out of the same matrix
+    yield prefix + "attn_q.weight", (width, n_heads * head_dim * (2 if arch in HYBRID else 1)), 1.0
     yield prefix + "attn_k.weight", (width, n_kv * head_dim), 1.0
     yield prefix + "attn_v.weight", (width, n_kv * head_dim), 1.0
     if arch == "qwen2":
         for name, n in (("q", n_heads), ("k", n_kv), ("v", n_kv)):
             yield prefix + f"attn_{name}.bias", (n * head_dim,), "bias"
-    if arch in ("qwen3", "qwen3moe", "qwen3next", "gemma3"):
+    if arch in ("qwen3", "qwen3moe", "gemma3", *HYBRID):
         yield prefix + "attn_q_norm.weight", (head_dim,), "qknorm"
         yield prefix + "attn_k_norm.weight", (head_dim,), "qknorm"
     yield prefix + "attn_output.weight", (n_heads * head_dim, width), 0.7
 
 
-def _delta_net(prefix, d):
+def _delta_net(arch, prefix, d):
     width, key_dim, value_dim = d["embd"], d["state"] * d["k_heads"], d["state"] * d["v_heads"]
-    yield prefix + "attn_qkv.weight", (width, 2 * key_dim + value_dim), 1.0
-    yield prefix + "attn_gate.weight", (width, value_dim), 1.0
-    yield prefix + "ssm_ba.weight", (width, 2 * d["v_heads"]), 0.7
+    if d.get("ssm_in"):  # the first files' layout: q, k, v and z in one matrix, grouped by key head
+        yield prefix + "ssm_in.weight", (width, 2 * key_dim + 2 * value_dim), 1.0
+    else:
+        yield prefix + "attn_qkv.weight", (width, 2 * key_dim + value_dim), 1.0
+        yield prefix + "attn_gate.weight", (width, value_dim), 1.0
+    if arch == "qwen3next":
+        yield prefix + "ssm_ba.weight", (width, 2 * d["v_heads"]), 0.7
+    else:
+        yield prefix + "ssm_alpha.weight", (width, d["v_heads"]), 0.7
+        yield prefix + "ssm_beta.weight", (width, d["v_heads"]), 0.7
     yield prefix + "ssm_conv1d.weight", (d["conv"], 2 * key_dim + value_dim), "conv"
     yield prefix + "ssm_dt.bias", (d["v_heads"],), "dt"
     yield prefix + "ssm_a", (d["v_heads"],), "a"
@@ -103,8 +141,11 @@ def _delta_net(prefix, d):
 def _experts(prefix, d):
     width, n_experts, ff = d["embd"], d["experts"], d["ff_exp"]
     yield prefix + "ffn_gate_inp.weight", (width, n_experts), 2.0
-    yield prefix + "ffn_gate_exps.weight", (width, ff, n_experts), 1.2
-    yield prefix + "ffn_up_exps.weight", (width, ff, n_experts), 1.2
+    if d.get("gate_up"):  # an expert's gate and up projections in one matrix, gate first
+        yield prefix + "ffn_gate_up_exps.weight", (width, 2 * ff, n_experts), 1.2
+    else:
+        yield prefix + "ffn_gate_exps.weight", (width, ff, n_experts), 1.2
+        yield prefix + "ffn_up_exps.weight", (width, ff, n_experts), 1.2
     yield prefix + "ffn_down_exps.weight", (ff, width, n_experts), 1.2
     if "ff_sh" in d:
         yield prefix + "ffn_gate_inp_shexp.weight", (width,), "vec"
