@@ -147,17 +147,22 @@ TEST_P(Contract, RowsDoNotDependOnTheInstructionSet) {
   }
 }
 
-// 700 tokens cross pages of 256, partitions of 512 and Gemma's windows.
-INSTANTIATE_TEST_SUITE_P(Models, Contract,
-                         ::testing::Values(Case{"llama_f32", "tiny-llama-f32.gguf", 700, false},
-                                           Case{"llama_q4_k_m", "tiny-llama-q4_k_m.gguf", 700, false},
-                                           Case{"llama_q8_0_kv_q8_0", "tiny-llama-q8_0.gguf", 700, false,
-                                                KvType::kQ8_0},
-                                           Case{"gemma3_q4_k_m", "tiny-gemma3-q4_k_m.gguf", 700, false},
-                                           Case{"gemma3_q8_0", "tiny-gemma3-q8_0.gguf", 300, false},
-                                           Case{"smollm2", "smollm2-135m-instruct-q4_1.gguf", 560, true},
-                                           Case{"gemma3_270m", "gemma3-270m-q4_k_m.gguf", 560, true}),
-                         [](const auto& info) { return std::string(info.param.name); });
+// 700 tokens cross pages of 256, partitions of 512 and Gemma's windows; more than 64 rows go to one expert.
+INSTANTIATE_TEST_SUITE_P(
+    Models, Contract,
+    ::testing::Values(Case{"llama_f32", "tiny-llama-f32.gguf", 700, false},
+                      Case{"llama_q4_k_m", "tiny-llama-q4_k_m.gguf", 700, false},
+                      Case{"llama_q8_0_kv_q8_0", "tiny-llama-q8_0.gguf", 700, false, KvType::kQ8_0},
+                      Case{"gemma3_q4_k_m", "tiny-gemma3-q4_k_m.gguf", 700, false},
+                      Case{"gemma3_q8_0", "tiny-gemma3-q8_0.gguf", 300, false},
+                      Case{"qwen3moe_q4_k_m", "tiny-qwen3moe-q4_k_m.gguf", 700, false},
+                      Case{"qwen3next_q4_k_m", "tiny-qwen3next-q4_k_m.gguf", 700, false},
+                      Case{"qwen3next_q8_0", "tiny-qwen3next-q8_0.gguf", 300, false},
+                      Case{"qwen3next_f32", "tiny-qwen3next-f32.gguf", 300, false},
+                      Case{"qwen3next_ssm_in", "tiny-qwen3next-f32-ssm-in.gguf", 300, false},
+                      Case{"smollm2", "smollm2-135m-instruct-q4_1.gguf", 560, true},
+                      Case{"gemma3_270m", "gemma3-270m-q4_k_m.gguf", 560, true}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 // A forced instruction set takes effect, and an unknown one is refused by name.
 TEST(Isa, ForcedIsaTakesEffect) {

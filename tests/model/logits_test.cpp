@@ -85,16 +85,15 @@ TEST_P(FloatPath, EqualsThePublishedImplementation) {
   EXPECT_EQ(d.top1, d.positions);
 }
 
-INSTANTIATE_TEST_SUITE_P(Oracle, FloatPath,
-                         ::testing::Values("tiny-llama-f32", "tiny-llama-f32-h8-kv8-d32",
-                                           "tiny-llama-f32-h2-kv1-d128", "tiny-llama-f32-h8-kv2-d64",
-                                           "tiny-llama-q4_k_m", "tiny-llama-q8_0", "tiny-gemma3-f32",
-                                           "tiny-gemma3-q4_k_m", "tiny-gemma3-q8_0", "tiny-qwen3moe-f32",
-                                           "tiny-qwen3moe-f32-gate-up", "tiny-qwen3moe-q4_k_m",
-                                           "tiny-qwen3moe-q8_0", "tiny-qwen3next-f32",
-                                           "tiny-qwen3next-f32-k1-v4", "tiny-qwen3next-f32-k4-v4",
-                                           "tiny-qwen3next-f32-ssm-in", "tiny-qwen3next-q4_k_m",
-                                           "tiny-qwen3next-q8_0", "smollm2-135m", "gemma3-270m"));
+INSTANTIATE_TEST_SUITE_P(
+    Oracle, FloatPath,
+    ::testing::Values("tiny-llama-f32", "tiny-llama-f32-h8-kv8-d32", "tiny-llama-f32-h2-kv1-d128",
+                      "tiny-llama-f32-h8-kv2-d64", "tiny-llama-q4_k_m", "tiny-llama-q8_0", "tiny-gemma3-f32",
+                      "tiny-gemma3-q4_k_m", "tiny-gemma3-q8_0", "tiny-qwen3moe-f32",
+                      "tiny-qwen3moe-f32-e6-k5", "tiny-qwen3moe-q4_k_m", "tiny-qwen3moe-q8_0",
+                      "tiny-qwen3next-f32", "tiny-qwen3next-f32-k1-v4", "tiny-qwen3next-f32-k4-v4",
+                      "tiny-qwen3next-f32-ssm-in", "tiny-qwen3next-f32-kv-by-layer", "tiny-qwen3next-q4_k_m",
+                      "tiny-qwen3next-q8_0", "smollm2-135m", "gemma3-270m"));
 
 struct QuantCase {
   const char* name;
@@ -123,7 +122,11 @@ INSTANTIATE_TEST_SUITE_P(
     Oracle, QuantisedPath,
     ::testing::Values(QuantCase{"smollm2-135m", 0.008, 1.0}, QuantCase{"gemma3-270m", 0.012, 0.95},
                       QuantCase{"tiny-llama-q4_k_m", 0.015, 0.95}, QuantCase{"tiny-llama-q8_0", 0.006, 0.95},
-                      QuantCase{"tiny-gemma3-q4_k_m", 0.02, 0.95}, QuantCase{"tiny-gemma3-q8_0", 0.01, 0.95}),
+                      QuantCase{"tiny-gemma3-q4_k_m", 0.02, 0.95}, QuantCase{"tiny-gemma3-q8_0", 0.01, 0.95},
+                      QuantCase{"tiny-qwen3moe-q4_k_m", 0.026, 0.95},
+                      QuantCase{"tiny-qwen3moe-q8_0", 0.033, 0.95},
+                      QuantCase{"tiny-qwen3next-q4_k_m", 0.026, 0.95},
+                      QuantCase{"tiny-qwen3next-q8_0", 0.012, 0.95}),
     [](const auto& info) {
       std::string s = info.param.name;
       std::replace(s.begin(), s.end(), '-', '_');
