@@ -4,6 +4,7 @@
 #include <moraine/error.h>
 
 #include "model/arch/architectures.h"
+#include "quant/format.h"
 
 namespace moraine::model {
 
@@ -32,6 +33,11 @@ plan::WeightId Tensors::bind(const std::string& name, plan::WeightRole role, Sha
     throw Error(ErrorCode::kUnsupported,
                 fmt::format("{}: tensor {} is stored as {}, but must be f32, f16 or bf16.", file_.name(),
                             name, info(t->dtype).name));
+  if (!quant::find(t->dtype))
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: tensor {} is stored as {}, a format that does not run here. Choose another "
+                            "quantisation of the model, Q4_K_M for one.",
+                            file_.name(), name, info(t->dtype).name));
   int64_t rows = int64_t{shape.rows} * shape.n_experts;
   if (!source.empty()) {
     rows = 0;

@@ -40,23 +40,29 @@ uint8_t nearest(double y) noexcept {
 double inverse(double scale) noexcept { return scale != 0 ? 1.0 / scale : 0.0; }
 
 double error_of(const double* x, double scale) noexcept {
+  const double inv = inverse(scale);
   double sum = 0;
   for (int i = 0; i < kCodebookSubLen; ++i) {
-    const double e = x[i] - scale * kIq4Values[nearest(x[i] * inverse(scale))];
+    const double e = x[i] - scale * kIq4Values[nearest(x[i] * inv)];
     sum += e * e;
   }
   return sum;
 }
 
-// Least squares for the codes that `scale` gives.
-double refit(const double* x, double scale) noexcept {
+// Least squares for the codes that `scale` gives: the scale, and how much smaller than with a scale of 0 the
+// squared error becomes.
+struct Fit {
+  double scale, gain;
+};
+Fit refit(const double* x, double scale) noexcept {
+  const double inv = inverse(scale);
   double xv = 0, vv = 0;
   for (int i = 0; i < kCodebookSubLen; ++i) {
-    const double v = kIq4Values[nearest(x[i] * inverse(scale))];
+    const double v = kIq4Values[nearest(x[i] * inv)];
     xv += x[i] * v;
     vv += v * v;
   }
-  return vv > 0 && xv != 0 ? xv / vv : scale;
+  return {xv / vv, xv * xv / vv};  // no value is 0
 }
 
 double best_scale(const double* x) noexcept {
@@ -64,20 +70,13 @@ double best_scale(const double* x) noexcept {
   for (int i = 0; i < kCodebookSubLen; ++i)
     if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
   if (extreme == 0) return 0;
-  double best = 0, best_error = error_of(x, 0);
+  Fit best{0, 0};
   for (const int end : {kIq4Values[0], kIq4Values[15]})
     for (int c = 0; c < kCandidates; ++c) {
-      double scale = extreme / (end * (kCandidateFirst + kCandidateStep * c));
-      for (int pass = 0; pass < 2; ++pass) {
-        scale = refit(x, scale);
-        const double error = error_of(x, scale);
-        if (error < best_error) {
-          best_error = error;
-          best = scale;
-        }
-      }
+      const Fit fit = refit(x, extreme / (end * (kCandidateFirst + kCandidateStep * c)));
+      if (fit.gain > best.gain) best = fit;
     }
-  return best;
+  return best.scale;
 }
 
 // The scale unpacking will compute, its rounding to float included.

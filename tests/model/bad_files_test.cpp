@@ -188,5 +188,32 @@ TEST(BadFile, NotThereAndNoModel) {
   }
 }
 
+// The file can be read and described; a tensor that does not run is refused by name, with the remedy.
+TEST(FormatThatDoesNotRun, IsRefusedWhereItIsUsed) {
+  for (const DType t : {DType::kIQ2_XXS, DType::kTQ1_0, DType::kNVFP4, DType::kI32}) {
+    const char* build = std::getenv("MORAINE_BUILD_DIR");
+    const testing::EditedModel model(
+        std::string(build ? build : "build") + "/test-models/tiny-llama-f32.gguf", {},
+        [&](std::vector<testing::EditedTensor>& tensors) {
+          for (testing::EditedTensor& tensor : tensors)
+            if (tensor.name == "blk.1.ffn_up.weight") {
+              tensor.dtype = t;
+              tensor.bytes.resize(dtype_bytes(t, tensor.bytes.size() / 4));
+            }
+        });
+    EXPECT_EQ(gguf::File::open(model.path()).tensor("blk.1.ffn_up.weight").dtype, t);
+    EngineOptions o;
+    o.model_path = model.path();
+    try {
+      Engine::estimate(o);
+      ADD_FAILURE() << info(t).name << " was accepted";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kUnsupported);
+      for (const char* part : {"blk.1.ffn_up.weight", info(t).name, "Q4_K_M"})
+        EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << part << " is not in: " << e.what();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace moraine
