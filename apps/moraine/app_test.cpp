@@ -288,18 +288,15 @@ TEST(OptionTable, DocumentationIsCurrent) {
 // A model as the block sees it.
 struct Ready {
   ModelInfo info;
-  MemoryEstimate memory;
   Ready() {
     info.name = "A\x1b[31m model";
     info.architecture = "llama";
     info.device = "CPU (avx2), 2 threads";
     info.n_ctx = info.n_ctx_train = 8192;
     info.n_parallel = 4;
-    memory.weights = 1'000'000'000;
-    memory.available = 8'000'000'000;
   }
   std::string block(const Line& l) const {
-    const auto lines = ready_block({info, memory, l.settings, l.parsed, 8081, 1.5});
+    const auto lines = ready_block({info, l.settings, l.parsed, 8081, 1.5});
     EXPECT_LE(lines.size(), kMaxReadyLines);
     std::string text;
     for (const ReadyLine& line : lines) text += line.label + "|" + line.text + "\n";
@@ -319,6 +316,19 @@ TEST(ReadyBlock, SaysWhatBecameOfEachFlag) {
   EXPECT_THAT(text, HasSubstr("as asked"));
   EXPECT_THAT(text, HasSubstr("A block of the file"));
   EXPECT_THAT(text, Not(HasSubstr("\x1b")));  // the file's name cannot paint the terminal
+}
+
+TEST(ReadyBlock, MemoryIsToldByKind) {
+  MemoryEstimate m;
+  m.weights = 48'500'000'000, m.kv = 3'150'000'000, m.scratch = 170'000'000, m.available = 100'000'000'000;
+  EXPECT_EQ(
+      memory_text(m, false),
+      "51.82 of 100.00 GB that are free: weights 48.50, cache 3.15 for a full context, work space 0.17");
+  m.state = 80'000'000, m.draft = 2'000'000'000;
+  EXPECT_EQ(
+      memory_text(m, true),
+      "53.90 of 100.00 GB that may be used: weights 48.50, cache 3.15 for a full context, recurrent state "
+      "0.08, work space 0.17, draft 2.00");
 }
 
 TEST(ReadyBlock, WarnsWhereAnyoneCanReachIt) {

@@ -39,9 +39,9 @@ struct Estimate {
   std::optional<MemoryEstimate> memory;
   std::string problem;
 };
-Estimate estimate(const EngineOptions& options) {
+Estimate estimate(const Settings& s) {
   try {
-    return {Engine::estimate(options), ""};
+    return {Engine::estimate(s.engine, s.draft.model_path.empty() ? nullptr : &s.draft), ""};
   } catch (const Error& e) {
     return {std::nullopt, e.what()};
   }
@@ -81,10 +81,9 @@ OrderedJson json_of(const gguf::Value& value) {
 }
 
 OrderedJson memory_json(const MemoryEstimate& m) {
-  return {{"weights", m.weights},      {"kv", m.kv},       {"state", m.state},
-          {"scratch", m.scratch},      {"other", m.other}, {"total", m.total()},
-          {"available", m.available},  {"fits", m.fits()}, {"n_ctx", m.n_ctx},
-          {"n_ctx_fits", m.n_ctx_fits}};
+  return {{"weights", m.weights}, {"kv", m.kv},       {"state", m.state},          {"scratch", m.scratch},
+          {"other", m.other},     {"draft", m.draft}, {"total", m.total()},        {"available", m.available},
+          {"fits", m.fits()},     {"n_ctx", m.n_ctx}, {"n_ctx_fits", m.n_ctx_fits}};
 }
 
 std::string json_report(const gguf::File& file, const Settings& s) {
@@ -120,7 +119,7 @@ std::string json_report(const gguf::File& file, const Settings& s) {
   const PromptReport prompt = report_prompt(file.metadata());
   out["tokenizer"] = tokenizer_json(prompt);
   out["chat_template"] = chat_template_json(prompt);
-  const Estimate e = estimate(s.engine);
+  const Estimate e = estimate(s);
   if (e.memory)
     out["memory"] = memory_json(*e.memory);
   else
@@ -141,7 +140,7 @@ std::string text_report(const gguf::File& file, const Settings& s) {
     out += fmt::format("  {:<8} {:>8} {:>16} {:>10}\n", info(type).name, total.n_tensors,
                        count_text(static_cast<int64_t>(total.n_values)), size_text(total.bytes));
   out += prompt_text(report_prompt(file.metadata()));
-  const Estimate e = estimate(s.engine);
+  const Estimate e = estimate(s);
   if (!e.memory) return out + "\nIt does not run here: " + e.problem + "\n";
   const MemoryEstimate& m = *e.memory;
   out += fmt::format("\nMemory for a context of {} tokens\n", count_text(m.n_ctx));
@@ -152,6 +151,7 @@ std::string text_report(const gguf::File& file, const Settings& s) {
   row("cache", m.kv);
   if (m.state > 0) row("state", m.state);
   row("work space", m.scratch + m.other);
+  if (m.draft > 0) row("draft", m.draft);
   row("together", m.total());
   row("free here", m.available);
   if (m.fits())

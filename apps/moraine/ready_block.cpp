@@ -68,6 +68,16 @@ void add_flags(const options::Parsed& parsed, size_t room, std::vector<ReadyLine
 
 }  // namespace
 
+std::string memory_text(const MemoryEstimate& m, bool limited) {
+  std::string text =
+      fmt::format("{} of {} GB that {}: weights {}, cache {} for a full context", gb(m.total()),
+                  gb(m.available), limited ? "may be used" : "are free", gb(m.weights), gb(m.kv));
+  if (m.state > 0) text += fmt::format(", recurrent state {}", gb(m.state));
+  text += fmt::format(", work space {}", gb(m.scratch + m.other));
+  if (m.draft > 0) text += fmt::format(", draft {}", gb(m.draft));
+  return text;
+}
+
 bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" ||
          (host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string::npos);
@@ -82,18 +92,13 @@ std::string base_url(const Settings& s, int port) {
 std::vector<ReadyLine> ready_block(const ReadyState& s) {
   const std::string url = base_url(s.settings, s.port);
   const bool beyond = !is_loopback(s.settings.http.host), keys = !s.settings.api.api_keys.empty();
-  const MemoryEstimate& m = s.memory;
 
   std::vector<ReadyLine> head = {
       {"model", fmt::format("{}: {}, {} {}, {}, loaded in {:.1f} s", gguf::escape_text(s.info.name),
                             s.info.architecture, s.info.size_label, s.info.quantization,
                             size_text(s.info.size_bytes), s.load_seconds)},
       {"device", s.info.device},
-      {"context", context_text(s)},
-      {"memory", fmt::format("{} of {} GB that {}: weights {}, cache {} for a full context, work space {}",
-                             gb(m.total()), gb(m.available),
-                             s.settings.engine.memory_limit_bytes ? "may be used" : "are free", gb(m.weights),
-                             gb(m.kv + m.state), gb(m.scratch + m.other))}};
+      {"context", context_text(s)}};
 
   std::vector<ReadyLine> tail;
   const std::string where =

@@ -41,10 +41,15 @@ void read_files(Settings& s) {
 // Loads on a thread of its own, so that this one can listen to signals.
 class Loader {
  public:
-  Loader(const EngineOptions& options, server::Api& api, LoadingDisplay& display)
-      : thread_([this, options, &api, &display] {
+  // on_memory is told what loading will take, once, before anything large is read.
+  Loader(const EngineOptions& options, server::Api& api, LoadingDisplay& display,
+         std::function<void(const MemoryEstimate&)> on_memory)
+      : thread_([this, options, &api, &display, on_memory] {
           try {
+            bool told = false;
             engine_ = Engine::load(options, [&](const LoadProgress& progress) {
+              if (!told && progress.memory) on_memory(*progress.memory);
+              told = told || progress.memory;
               api.set_loading(progress);
               display.show(progress);
               return !cancelled_;
@@ -85,7 +90,7 @@ void print_ready(const Invocation& invocation, const Engine& engine, int port, d
   Console& console = invocation.console;
   if (invocation.settings.log_disabled) return;
   for (const ReadyLine& line :
-       ready_block({engine.info(), engine.memory(), invocation.settings, invocation.parsed, port, seconds})) {
+       ready_block({engine.info(), invocation.settings, invocation.parsed, port, seconds})) {
     const std::string label =
         console.styled(fmt::format("{:<8}", line.label), line.is_warning ? Style::kRed : Style::kBold);
     console.line(label + (line.is_warning ? console.styled(line.text, Style::kRed) : line.text));
@@ -123,7 +128,11 @@ int serve(Invocation& invocation) {
   std::shared_ptr<Engine> engine;
   {
     LoadingDisplay display(console, std::filesystem::path(s.engine.model_path).filename().string());
-    Loader loader(s.engine, api, display);
+    Loader loader(s.engine, api, display, [&](const MemoryEstimate& memory) {
+      if (s.log_disabled) return;
+      const std::string text = memory_text(memory, s.engine.memory_limit_bytes > 0);
+      console.line(console.styled(fmt::format("{:<8}", "memory"), Style::kBold) + text);
+    });
     if (wait_readable({loader.done_fd(), signals.fd()}) != 0) {
       console.end_live();
       console.line("stopped while loading");

@@ -18,6 +18,7 @@ enum class BenchFormat : uint8_t { kMarkdown, kJson, kJsonl, kCsv };
 
 struct Settings {
   EngineOptions engine;    // model_path as typed
+  EngineOptions draft;     // of inspect -md; model_path empty: none
   server::ApiOptions api;  // sampling and n_predict hold for `run` too
   http::ServerOptions http;
 

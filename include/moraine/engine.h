@@ -33,12 +33,15 @@ struct EngineOptions {
   uint64_t memory_limit_bytes = 0;  // never plan for more; 0: what the system has free
 };
 
+struct MemoryEstimate;
+
 struct LoadProgress {
   const char* phase = "";  // "reading the header", "loading weights", "preparing"
   uint64_t bytes_done = 0;
   uint64_t bytes_total = 0;
   double bytes_per_second = 0;
-  double seconds_left = -1;  // < 0: not known yet
+  double seconds_left = -1;                // < 0: not known yet
+  const MemoryEstimate* memory = nullptr;  // what loading will take; there from the first report on
 };
 // Called on the loading thread a few times a second. Return false to cancel (Error kCancelled).
 using ProgressFn = std::function<bool(const LoadProgress&)>;
@@ -46,11 +49,12 @@ using ProgressFn = std::function<bool(const LoadProgress&)>;
 // What a model and context take, by kind, against what there is. All in bytes.
 struct MemoryEstimate {
   uint64_t weights = 0;
-  uint64_t kv = 0;  // at full context, for one sequence
+  uint64_t kv = 0;     // at full context, for one sequence
   uint64_t state = 0;  // of recurrent layers, for one sequence; 0 for models without
   uint64_t scratch = 0;
   uint64_t other = 0;  // tokenizer, logits, tables
-  uint64_t total() const { return weights + kv + state + scratch + other; }
+  uint64_t draft = 0;  // all that a draft model takes
+  uint64_t total() const { return weights + kv + state + scratch + other + draft; }
   uint64_t available = 0;  // free memory this process may use (cgroup limits counted)
   int32_t n_ctx = 0;       // the context this estimate is for
   int32_t n_ctx_fits = 0;  // the largest context that would fit
@@ -152,8 +156,9 @@ class Engine {
 
   // Reads the header and the tensors; minutes for large files. Throws Error.
   static std::unique_ptr<Engine> load(const EngineOptions& options, const ProgressFn& progress = {});
-  // From the header alone; throws Error for a file that cannot be read or run.
-  static MemoryEstimate estimate(const EngineOptions& options);
+  // From the headers alone; throws Error for a file that cannot be read or run. With a draft, what both
+  // take; a draft's n_ctx of 0 is that of `options` or the draft's trained length, whichever is less.
+  static MemoryEstimate estimate(const EngineOptions& options, const EngineOptions* draft = nullptr);
   static std::vector<std::string> architectures();  // those that run
 
   virtual const ModelInfo& info() const = 0;

@@ -367,9 +367,9 @@ std::unique_ptr<Engine> Engine::load(const EngineOptions& options, const Progres
   return std::make_unique<engine::EngineImpl>(options, progress);
 }
 
-MemoryEstimate Engine::estimate(const EngineOptions& options) {
+MemoryEstimate Engine::estimate(const EngineOptions& options, const EngineOptions* draft) {
   engine::check_options(options);
-  return engine::Prepared(options).memory;
+  return draft ? engine::estimate_with_draft(options, *draft) : engine::Prepared(options).memory;
 }
 
 std::vector<std::string> Engine::architectures() {

@@ -37,11 +37,11 @@ void require_fit(const MemoryEstimate& e, const std::string& name) {
       e.n_ctx_fits >= plan::kPageTokens
           ? fmt::format("A context of {} tokens would fit: -c {}.", e.n_ctx_fits, e.n_ctx_fits)
           : "No context fits: choose a smaller model or quantisation, or free memory.";
-  throw Error(ErrorCode::kOutOfMemory,
-              fmt::format("{} needs {:.2f} GB: weights {:.2f}, cache of {} tokens "
-                          "{:.2f}, work space {:.2f}; {:.2f} GB may be used. {}",
-                          name, gb(e.total()), gb(e.weights), e.n_ctx, gb(e.kv + e.state),
-                          gb(e.scratch + e.other), gb(e.available), remedy));
+  const std::string state = e.state > 0 ? fmt::format(", recurrent state {:.2f}", gb(e.state)) : "";
+  throw Error(ErrorCode::kOutOfMemory, fmt::format("{} needs {:.2f} GB: weights {:.2f}, cache of {} tokens "
+                                                   "{:.2f}{}, work space {:.2f}; {:.2f} GB may be used. {}",
+                                                   name, gb(e.total()), gb(e.weights), e.n_ctx, gb(e.kv),
+                                                   state, gb(e.scratch + e.other), gb(e.available), remedy));
 }
 
 }  // namespace moraine::engine
