@@ -15,6 +15,16 @@ MORAINE_INLINE __m256i codebook(const int8_t (&table)[16], int offset) {
                          _mm256_set1_epi8(static_cast<char>(offset)));
 }
 
+// 32 codes in 4 steps at w, looked up: values 4s..4s+3 of the rows in u[s], 16+4s.. in u[4 + s].
+MORAINE_INLINE void look_up(__m256i table, const uint8_t* w, __m256i* u) {
+#pragma GCC unroll 4
+  for (int s = 0; s < 4; ++s) {
+    const __m256i v = load(w + 32 * s);
+    u[s] = _mm256_shuffle_epi8(table, low_nibbles(v));
+    u[4 + s] = _mm256_shuffle_epi8(table, high_nibbles(v));
+  }
+}
+
 // kIq4Values plus 128, as two planes of nibbles (dot_planes).
 struct Iq4Planes {
   __m256i low, high;

@@ -117,11 +117,9 @@ struct Q5_1 {
   }
 };
 
-// Few rows: |w| times the activation with w's sign. Exact, as activations are never -128; the products
-// of two pairs would pass 16 bits, so each step is widened.
-struct Q8_0Signed {
+// Few rows: signs, which take the fewest instructions to unpack.
+struct Q8_0Signed : Signed {
   static constexpr int kBytes = 8 * 34;
-  using Block = BytesBlock;
   MORAINE_INLINE static Block unpack(const uint8_t* w) {
     Block b;
     b.d = load_halves(w);
@@ -129,27 +127,9 @@ struct Q8_0Signed {
     for (int s = 0; s < 8; ++s) b.u[s] = load(w + 16 + 32 * s);
     return b;
   }
-  MORAINE_INLINE static __m256 correction(__m256i, __m256 dx) { return dx; }
-  template <int kRows>
-  MORAINE_INLINE static void dot(const Block& b, const int8_t* q, int64_t q_stride, __m256i* dot) {
-#pragma GCC unroll 8
-    for (int s = 0; s < 8; ++s) {
-      const __m256i magnitude = _mm256_abs_epi8(b.u[s]);
-#pragma GCC unroll 4
-      for (int m = 0; m < kRows; ++m) {
-        const __m256i x = _mm256_sign_epi8(broadcast4(q + m * q_stride + 4 * s), b.u[s]);
-        const __m256i products = pair_sums(_mm256_maddubs_epi16(magnitude, x));
-        dot[m] = s == 0 ? products : _mm256_add_epi32(dot[m], products);
-      }
-    }
-  }
-  MORAINE_INLINE static __m256 add(const Block& b, __m256i dot, __m256 dx, __m256, __m256 acc) {
-    return _mm256_fmadd_ps(_mm256_mul_ps(b.d, dx), _mm256_cvtepi32_ps(dot), acc);
-  }
 };
 
-// Many rows: w + 128 as two nibbles, whose products can stay 16 bits wide for a whole block: no more
-// instructions than the signs need, and fewer of them on the multiplier's ports.
+// Many rows: planes, fewer of whose instructions need the multiplier's ports.
 struct Q8_0Planes : Planes {
   static constexpr int kBytes = 8 * 34;
   MORAINE_INLINE static Block unpack(const uint8_t* w) {

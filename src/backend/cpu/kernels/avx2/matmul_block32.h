@@ -61,7 +61,30 @@ MORAINE_INLINE void dot_u5(const __m256i* u, const int8_t* q, int64_t q_stride, 
   for (int m = 0; m < kRows; ++m) dot[m] = _mm256_add_epi32(pair_sums(dot[m]), pair_sums(second[m]));
 }
 
-// Weights plus 128 in two planes.
+// Signed bytes: |w| times the activation with w's sign. Exact, as activations are never -128; the products of
+// two pairs would pass 16 bits, so each step is widened.
+struct Signed {
+  using Block = BytesBlock;
+  MORAINE_INLINE static __m256 correction(__m256i, __m256 dx) { return dx; }
+  template <int kRows>
+  MORAINE_INLINE static void dot(const Block& b, const int8_t* q, int64_t q_stride, __m256i* dot) {
+#pragma GCC unroll 8
+    for (int s = 0; s < 8; ++s) {
+      const __m256i magnitude = _mm256_abs_epi8(b.u[s]);
+#pragma GCC unroll 4
+      for (int m = 0; m < kRows; ++m) {
+        const __m256i x = _mm256_sign_epi8(broadcast4(q + m * q_stride + 4 * s), b.u[s]);
+        const __m256i products = pair_sums(_mm256_maddubs_epi16(magnitude, x));
+        dot[m] = s == 0 ? products : _mm256_add_epi32(dot[m], products);
+      }
+    }
+  }
+  MORAINE_INLINE static __m256 add(const Block& b, __m256i dot, __m256 dx, __m256, __m256 acc) {
+    return _mm256_fmadd_ps(_mm256_mul_ps(b.d, dx), _mm256_cvtepi32_ps(dot), acc);
+  }
+};
+
+// The same weights plus 128 as two nibbles, whose products can stay 16 bits wide for a whole block.
 struct Planes {
   using Block = PlanesBlock;
   MORAINE_INLINE static __m256 correction(__m256i sums, __m256) { return offset_correction<128>(sums); }

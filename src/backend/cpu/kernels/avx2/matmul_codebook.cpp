@@ -7,12 +7,22 @@
 namespace moraine::cpu::avx2 {
 namespace {
 
-struct IQ4_NL : Planes {
+struct IQ4_NLPlanes : Planes {
   static constexpr int kBytes = 8 * 18;
   MORAINE_INLINE static Block unpack(const uint8_t* w) {
     Block b;
     b.d = load_halves(w);
     Iq4Planes().look_up(w + 16, b.low, b.high);
+    return b;
+  }
+};
+
+struct IQ4_NLSigned : Signed {
+  static constexpr int kBytes = 8 * 18;
+  MORAINE_INLINE static Block unpack(const uint8_t* w) {
+    Block b;
+    b.d = load_halves(w);
+    look_up(codebook(quant::kIq4Values, 0), w + 16, b.u);
     return b;
   }
 };
@@ -33,12 +43,7 @@ struct MXFP4 {
     Block b;
     b.d = scales(w);
     const __m256i table = codebook(quant::mxfp4::kTwiceValues, 12);
-#pragma GCC unroll 4
-    for (int s = 0; s < 4; ++s) {
-      const __m256i v = load(w + 8 + 32 * s);
-      b.u[s] = _mm256_shuffle_epi8(table, low_nibbles(v));
-      b.u[4 + s] = _mm256_shuffle_epi8(table, high_nibbles(v));
-    }
+    look_up(table, w + 8, b.u);
     return b;
   }
   MORAINE_INLINE static __m256 correction(__m256i sums, __m256) { return offset_correction<12>(sums); }
@@ -53,7 +58,7 @@ struct MXFP4 {
 
 }  // namespace
 
-void matmul_iq4_nl(const MatmulArgs& a) noexcept { matmul<IQ4_NL, IQ4_NL>(a); }
+void matmul_iq4_nl(const MatmulArgs& a) noexcept { matmul<IQ4_NLSigned, IQ4_NLPlanes>(a); }
 void matmul_mxfp4(const MatmulArgs& a) noexcept { matmul<MXFP4, MXFP4>(a); }
 
 }  // namespace moraine::cpu::avx2
