@@ -125,6 +125,12 @@ float Hparams::positive(std::string_view key) const {
   return v;
 }
 
+float Hparams::number_or(std::string_view key, float fallback, float low, float high) const {
+  const float v = file_.metadata().get_f32(fmt::format("{}.{}", arch_, key), fallback);
+  if (!(v >= low && v <= high)) fail(key, fmt::format("is {}, but must be from {} to {}", v, low, high));
+  return v;
+}
+
 float Hparams::positive_or(std::string_view key, float fallback) const {
   return has(key) ? positive(key) : fallback;
 }
@@ -152,7 +158,8 @@ void Hparams::fail(std::string_view key, std::string_view cause) const {
 
 const std::vector<Architecture>& architectures() {
   static const std::vector<Architecture> all = {
-      {"gemma3", create_gemma3},       {"llama", create_llama},   {"qwen3moe", create_qwen3moe},
+      {"gemma3", create_gemma3},       {"llama", create_llama},   {"mistral3", create_llama},
+      {"qwen2", create_qwen2},         {"qwen3", create_qwen3},   {"qwen3moe", create_qwen3moe},
       {"qwen3next", create_qwen3next}, {"qwen35", create_qwen35}, {"qwen35moe", create_qwen35moe}};
   return all;
 }

@@ -60,6 +60,10 @@ class Tensors {
   plan::WeightId vector_if_present(const std::string& name, int32_t n) {
     return has(name) ? vector(name, n) : plan::kNoWeight;
   }
+  // output.weight, or where a file has none the matrix that embeds tokens, in both roles.
+  plan::WeightId output(plan::WeightId token_embd, int32_t n_embd, int32_t n_vocab) {
+    return has("output.weight") ? matrix("output.weight", n_embd, n_vocab) : token_embd;
+  }
 
  private:
   struct Shape {
@@ -88,6 +92,8 @@ class Hparams {
   // alike.
   float positive(std::string_view key) const;
   float positive_or(std::string_view key, float fallback) const;
+  // Finite and within [low, high]. Throws alike.
+  float number_or(std::string_view key, float fallback, float low, float high) const;
   bool flag_or(std::string_view key, bool fallback) const;
   std::string text_or(std::string_view key, std::string_view fallback) const;
   int32_t n_vocab() const;  // rows of token_embd.weight

@@ -73,6 +73,12 @@ struct RopeParams {
   float yarn_beta_fast = 32.0f;        // turns within the original context: from here on unscaled
   float yarn_beta_slow = 1.0f;         // and down from here scaled whole
   float magnitude = 1.0f;              // cos and sin are multiplied by it
+  // Queries' temperature, for ropes that turn whole heads: cos and sin are multiplied by
+  // 1 + temperature_scale * ln(1 + floor(position / temperature_length)). 0: by nothing.
+  float temperature_scale = 0.0f;
+  float temperature_length = 1.0f;  // positions
+
+  bool operator==(const RopeParams&) const = default;
 };
 
 // ---- The vocabulary. Each struct is one op; in and out name values; *_inout are changed in place.

@@ -14,7 +14,8 @@ std::vector<float> rope_frequencies(const RopeParams& params, const float* freq_
 
 // The angles of one row: cos and sin hold freq.size() floats each. The published models compute angles
 // in float32; so do we. Cos and sin are computed in double and rounded once.
-void fill_rope_row(const std::vector<float>& freq, int32_t position, float* cos, float* sin) noexcept;
+void fill_rope_row(const RopeParams& params, const std::vector<float>& freq, int32_t position, float* cos,
+                   float* sin) noexcept;
 
 // Whether two ropes have the same angles; the kind only says which values pair up.
 bool same_angles(const RopeParams& a, const RopeParams& b) noexcept;

@@ -60,7 +60,8 @@ void CpuExecutable::fill_ropes(const StepContext& ctx) noexcept {
     const size_t n = t.freq.size();
     backend_.pool().run((ctx.n_rows + 15) / 16, [&](int task, int) {
       for (int32_t r = task * 16; r < std::min(ctx.n_rows, task * 16 + 16); ++r)
-        plan::fill_rope_row(t.freq, ctx.step->positions[r], t.cos.data() + r * n, t.sin.data() + r * n);
+        plan::fill_rope_row(t.params, t.freq, ctx.step->positions[r], t.cos.data() + r * n,
+                            t.sin.data() + r * n);
     });
   }
 }

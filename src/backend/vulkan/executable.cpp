@@ -109,7 +109,7 @@ void VulkanExecutable::write_step(const plan::Step& step) noexcept {
     const size_t n = ropes_[t].freq.size();
     auto* angles = in_step<float>(step_.ropes[t]);
     for (uint32_t r = 0; r < n_rows; ++r, angles += 2 * n)
-      plan::fill_rope_row(ropes_[t].freq, step.positions[r], angles, angles + n);
+      plan::fill_rope_row(ropes_[t].params, ropes_[t].freq, step.positions[r], angles, angles + n);
   }
 }
 

@@ -10,7 +10,8 @@ namespace moraine::model {
 
 std::unique_ptr<Model> create_gemma3(const gguf::File& file);
 std::unique_ptr<Model> create_llama(const gguf::File& file);
-
+std::unique_ptr<Model> create_qwen2(const gguf::File& file);
+std::unique_ptr<Model> create_qwen3(const gguf::File& file);
 std::unique_ptr<Model> create_qwen3moe(const gguf::File& file);
 std::unique_ptr<Model> create_qwen3next(const gguf::File& file);
 std::unique_ptr<Model> create_qwen35(const gguf::File& file);

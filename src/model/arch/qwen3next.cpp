@@ -11,10 +11,12 @@
 // ssm_alpha and ssm_beta apart, and tile value heads over key heads where Qwen3-Next's repeat them.
 //
 // A block that predicts further tokens (MTP), where a file has one, lies after the layers and is not used.
+#include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "model/arch/architectures.h"
+#include "model/blocks.h"
 #include "model/experts.h"
 
 namespace moraine::model {
@@ -50,10 +52,8 @@ struct Config {
     if (h.integer_or("attention.value_length", head_dim, 1, 1024) != head_dim)
       h.fail("attention.value_length", "differs from the key length, which this architecture does not allow");
     read_layer_kinds(h);
-    rope.kind = plan::RopeKind::kNeox;
-    rope.n_rot = h.integer_or("rope.dimension_count", head_dim / 4, 2, head_dim);
-    if (rope.n_rot % 2 != 0) h.fail("rope.dimension_count", "is odd");
-    rope.freq_base = h.positive_or("rope.freq_base", 1e7f);
+    // M-RoPE's sections (rope.dimension_sections) share out time, height and width: equal positions in text.
+    rope = read_rope(h, plan::RopeKind::kNeox, head_dim, head_dim / 4, 1e7f);
 
     n_taps = h.integer("ssm.conv_kernel", 2, 8);
     head_k = h.integer("ssm.state_size", 8, 1024);
@@ -71,11 +71,12 @@ struct Config {
   int32_t value_dim() const { return n_v_heads * head_v; }
 
  private:
-  // Which layers attend: by an array of KV heads (0: none), of flags, or every interval-th.
+  // Which layers attend: by an array of KV heads with 0 for those that do not, by flags, or every
+  // interval-th.
   void read_layer_kinds(const Hparams& h) {
     const auto kv = h.by_layer("attention.head_count_kv", n_layers, 0, n_heads);
     if (!kv) h.fail("attention.head_count_kv", "is missing");
-    if (h.is_array("attention.head_count_kv")) {
+    if (std::ranges::count(*kv, 0) > 0) {
       for (const int32_t n : *kv) recurrent.push_back(n == 0);
     } else if (const auto flags = h.by_layer("attention.recurrent_layers", n_layers, 0, 1)) {
       for (const int32_t flag : *flags) recurrent.push_back(flag == 1);
