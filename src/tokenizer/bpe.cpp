@@ -44,7 +44,7 @@ BpeEncoder::BpeEncoder(const VocabData& data, const Vocab& vocab, PreTokenizer p
 void BpeEncoder::encode(std::span<const Segment> segments, std::vector<TokenId>& out) const {
   const auto context = PreTokenizer::make_context();
   Merger merger(merges_);
-  WordCache cache;
+  WordCache cache(segments);
   std::deque<std::string> normalised;  // owns what the cache refers to
   std::vector<std::string_view> words;
   std::string spelled;

@@ -45,6 +45,24 @@ TEST(Merger, DoesWhatTheDefinitionSays) {
   }
 }
 
+// Large parts join large parts, in any order of ranks: what stood between them must be gone for good.
+TEST(Merger, RunsOfEqualSymbols) {
+  std::mt19937 random(2);
+  for (int round = 0; round < 2000; ++round) {
+    MergeTable table;
+    for (TokenId left = 0; left < 6; ++left)
+      for (TokenId right = 0; right < 6; ++right)
+        if (random() % 2)
+          table.add(left, right, {static_cast<uint32_t>(random() % 40), std::max(left, right) + 1});
+    std::vector<TokenId> word(random() % 200, 0);
+    Merger merger(table);
+    for (const TokenId id : word) merger.push(id);
+    std::vector<TokenId> merged;
+    merger.finish(merged);
+    ASSERT_EQ(merged, merge_slowly(table, word)) << "round " << round;
+  }
+}
+
 TEST(Merger, StartsAfreshAfterEachWord) {
   MergeTable table;
   table.add(1, 2, {0, 3});

@@ -99,7 +99,7 @@ void SpmEncoder::push_symbols(std::string_view word, Merger& merger) const {
 
 void SpmEncoder::encode(std::span<const Segment> segments, std::vector<TokenId>& out) const {
   Merger merger(merges_);
-  WordCache cache;
+  WordCache cache(segments);
   std::deque<std::string> escaped_texts;  // owns what the cache refers to
   const auto encode_word = [&](std::string_view word) {
     push_symbols(word, merger);
