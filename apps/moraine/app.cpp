@@ -34,6 +34,17 @@ llama-perplexity counts: in chunks of 512 tokens, the second half of each.
   moraine perplexity MODEL.gguf -f wiki.test.raw       on yours
   moraine perplexity MODEL.gguf --chunks 4 --json      a first look, for a script
 )";
+constexpr char kDoctorDetails[] = R"(
+Nothing is changed without --write. On an APU such as Strix Halo the GPU shares the memory, and the kernel
+lets it map half of it unless ttm.pages_limit (pages of 4 KiB) says otherwise: the report gives the line
+for this machine's bootloader, and the way back. Exit code: 0 all is well, 3 something should be better,
+4 something will not work.
+
+  moraine doctor                                  what this machine is, can hold, and what to change
+  moraine doctor --gpu-memory 100G                how to let the GPU map 100 GiB
+  moraine doctor qwen3-coder-next -c 128000       whether that model and context fit
+  sudo moraine doctor --write                     make the edits, after asking; commands are left to you
+)";
 constexpr CommandInfo kCommands[] = {
     {"serve", kServe, "MODEL.gguf [options]", "answer requests of the OpenAI API on a port", serve},
     {"run", kRun, "MODEL.gguf [PROMPT] [options]", "talk to a model here, or get one answer", run},
@@ -42,6 +53,8 @@ constexpr CommandInfo kCommands[] = {
     {"perplexity", kPerplexity, "MODEL.gguf [options]", "measure how well a model predicts a text",
      perplexity, kPerplexityDetails},
     {"inspect", kInspect, "MODEL.gguf [options]", "say what is in a model file, and what it needs", inspect},
+    {"doctor", kDoctor, "[MODEL] [options]", "say what this machine can hold, and how it can hold more",
+     doctor, kDoctorDetails},
 };
 
 const CommandInfo* find_command(const std::string& name) {

@@ -16,6 +16,8 @@ enum ExitCode : int {
   kOk = 0,
   kFailure = 1,        // the command was understood but did not succeed
   kUsage = 2,          // the command line cannot be meant as it stands
+  kDoctorWarning = 3,  // `doctor` found what should be better
+  kDoctorProblem = 4,  // `doctor` found what will not work
   kInterrupted = 130,  // Ctrl-C ended it (128 + SIGINT)
 };
 
@@ -31,6 +33,7 @@ int run(Invocation& invocation);
 int bench(Invocation& invocation);
 int perplexity(Invocation& invocation);
 int inspect(Invocation& invocation);
+int doctor(Invocation& invocation);
 
 // args[0] is the program's name: as "llama-server" it is `serve`. Never throws.
 int run_program(const std::vector<std::string>& args, const options::Environment& env) noexcept;

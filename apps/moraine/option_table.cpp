@@ -223,7 +223,7 @@ void add_server_options(Table& t, Settings& s) {
 }
 
 void add_log_options(Table& t, Settings& s) {
-  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity);
+  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor);
   t.add("-lv, --verbosity, --log-verbosity N", integer(s.verbosity, 0, 9),
         "1: errors, 2: warnings, 3: a line for each request, 4: more")
       .standard("3")
@@ -324,6 +324,8 @@ const char* command_name(unsigned command) noexcept {
       return "bench";
     case kInspect:
       return "inspect";
+    case kDoctor:
+      return "doctor";
     case kPerplexity:
       return "perplexity";
     default:
@@ -348,6 +350,7 @@ options::Table option_table(Settings& s) {
   add_command_options(t, s);
   add_sampling_options(t, s);
   add_server_options(t, s);
+  add_doctor_options(t, s);
   add_log_options(t, s);
   add_compat_options(t);
   return t;

@@ -10,7 +10,7 @@
 
 namespace moraine::app {
 
-enum Command : unsigned { kServe = 1, kRun = 2, kBench = 4, kInspect = 8, kPerplexity = 16 };
+enum Command : unsigned { kServe = 1, kRun = 2, kBench = 4, kInspect = 8, kPerplexity = 16, kDoctor = 32 };
 const char* command_name(unsigned command) noexcept;  // "serve"; "" for other bits
 
 // The rows write into `settings`, which must outlive the table.
@@ -19,7 +19,8 @@ options::Table option_table(Settings& settings);
 // docs/options.md, all of it.
 std::string options_page();
 
-// option_table_compat.cpp
+// option_table_compat.cpp, option_table_doctor.cpp
 void add_compat_options(options::Table& table);
+void add_doctor_options(options::Table& table, Settings& settings);
 
 }  // namespace moraine::app

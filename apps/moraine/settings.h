@@ -16,6 +16,14 @@ namespace moraine::app {
 
 enum class BenchFormat : uint8_t { kMarkdown, kJson, kJsonl, kCsv };
 
+// Of `doctor`.
+struct DoctorSettings {
+  uint64_t gpu_memory_bytes = 0;  // that the GPU shall map; 0: what the machine can spare
+  std::string draft_model;        // a file or a known name; empty: none
+  std::string root = "/";
+  bool probe = false, write = false, yes = false;
+};
+
 struct Settings {
   EngineOptions engine;    // model_path as typed
   EngineOptions draft;     // of inspect -md; model_path empty: none
@@ -45,6 +53,8 @@ struct Settings {
   int32_t perplexity_chunks = 0;  // 0: all
 
   bool json = false;
+
+  DoctorSettings doctor;
 };
 
 }  // namespace moraine::app

@@ -31,6 +31,7 @@ struct Need {
   uint64_t model_bytes = 0;                             // weights, cache and work space of the models
   std::string what;                                     // "Qwen3-Coder-Next Q4_K_M with 128,000 tokens"
   std::vector<std::pair<std::string, uint64_t>> parts;  // what model_bytes is the sum of
+  std::string serve;                                    // the command that serves it; empty: not a file here
   std::vector<std::string> remarks;                     // sentences: what could not be estimated, and why
 };
 

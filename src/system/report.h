@@ -16,8 +16,8 @@ struct ReportStyle {
 };
 
 // `version` and what the program can do are told, because half of the report is about what is to come.
-std::string text_report(const SystemFacts& facts, const Diagnosis& diagnosis, const Abilities& abilities,
-                        const ReportStyle& style);
+std::string text_report(const SystemFacts& facts, const Need& need, const Diagnosis& diagnosis,
+                        const Abilities& abilities, const ReportStyle& style);
 // An object, indented, in UTF-8. Fields are only ever added.
 std::string json_report(const SystemFacts& facts, const Need& need, const Diagnosis& diagnosis);
 

@@ -16,8 +16,9 @@ std::string shown(std::string_view line) {
 
 class Report {
  public:
-  Report(const SystemFacts& facts, const Diagnosis& d, const Abilities& abilities, const ReportStyle& style)
-      : facts_(facts), d_(d), abilities_(abilities), style_(style) {}
+  Report(const SystemFacts& facts, const Need& need, const Diagnosis& d, const Abilities& abilities,
+         const ReportStyle& style)
+      : facts_(facts), need_(need), d_(d), abilities_(abilities), style_(style) {}
 
   std::string make() {
     system();
@@ -91,6 +92,10 @@ class Report {
     return text;
   }
 
+  static std::string speed_text(double tokens_per_second) {
+    return fmt::format(fmt::runtime(tokens_per_second < 10 ? "{:.1f}" : "{:.0f}"), tokens_per_second);
+  }
+
   void findings() {
     heading("Findings");
     bool any_gpu_only = false;
@@ -153,9 +158,10 @@ class Report {
     bool any_gpu_speed = false;
     for (const Suggestion& s : d_.models) {
       std::string speed;
-      if (s.gpu_speed) speed += fmt::format("about {:.0f} tok/s on the GPU", *s.gpu_speed);
+      if (s.gpu_speed) speed += fmt::format("about {} tok/s on the GPU", speed_text(*s.gpu_speed));
       if (s.cpu_speed)
-        speed += fmt::format("{}{:.0f} tok/s on the CPU", speed.empty() ? "about " : ", ", *s.cpu_speed);
+        speed +=
+            fmt::format("{}{} tok/s on the CPU", speed.empty() ? "about " : ", ", speed_text(*s.cpu_speed));
       if (!s.runs_here) speed += speed.empty() ? "not in this build yet" : "; not in this build yet";
       any_gpu_speed |= s.gpu_speed.has_value();
       out_ +=
@@ -179,6 +185,10 @@ class Report {
                2);
       return;
     }
+    if (!need_.serve.empty()) {
+      out_ += "  " + need_.serve + "\n";
+      return;
+    }
     for (const Suggestion& s : d_.models)
       if (s.runs_here) {
         indented(fmt::format("With that file here: moraine serve {}-{}.gguf -c {}", s.model->name,
@@ -190,6 +200,7 @@ class Report {
   }
 
   const SystemFacts& facts_;
+  const Need& need_;
   const Diagnosis& d_;
   const Abilities& abilities_;
   const ReportStyle& style_;
@@ -198,9 +209,9 @@ class Report {
 
 }  // namespace
 
-std::string text_report(const SystemFacts& facts, const Diagnosis& diagnosis, const Abilities& abilities,
-                        const ReportStyle& style) {
-  return Report(facts, diagnosis, abilities, style).make();
+std::string text_report(const SystemFacts& facts, const Need& need, const Diagnosis& diagnosis,
+                        const Abilities& abilities, const ReportStyle& style) {
+  return Report(facts, need, diagnosis, abilities, style).make();
 }
 
 }  // namespace moraine::system

@@ -62,7 +62,7 @@ TEST_P(Trees, TheReportIsAsItWas) {
   const Abilities abilities{false, {"llama", "gemma3"}};
   const Diagnosis d = diagnose(facts, need, abilities);
   const std::string report =
-      text_report(facts, d, abilities, {}) + "\nworst: " + severity_name(d.worst) + "\n";
+      text_report(facts, need, d, abilities, {}) + "\nworst: " + severity_name(d.worst) + "\n";
   const fs::path golden = folder / "report.txt";
   if (std::getenv("MORAINE_UPDATE_GOLDEN")) std::ofstream(golden, std::ios::binary) << report;
   EXPECT_EQ(report, read(golden));
