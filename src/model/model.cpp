@@ -7,6 +7,11 @@
 #include "quant/format.h"
 
 namespace moraine::model {
+namespace {
+
+constexpr int64_t kMaxRows = INT32_MAX - 7;  // of a tensor; backends round up to groups of eight
+
+}  // namespace
 
 plan::WeightId Tensors::bind(const std::string& name, plan::WeightRole role, Shape shape,
                              std::vector<plan::RowRange> source) {
@@ -39,13 +44,13 @@ plan::WeightId Tensors::bind(const std::string& name, plan::WeightRole role, Sha
                             "quantisation of the model, Q4_K_M for one.",
                             file_.name(), name, info(t->dtype).name));
   int64_t rows = int64_t{shape.rows} * shape.n_experts;
+  if (rows > kMaxRows)
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("{}: tensor {} has {} rows, more than run here.", file_.name(), name, rows));
   if (!source.empty()) {
     rows = 0;
     for (const plan::RowRange& r : source) rows += r.n;
   }
-  if (rows > INT32_MAX)
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("{}: tensor {} has {} rows, more than run here.", file_.name(), name, rows));
   model_.weights_.push_back(
       {name, t->dtype, role, shape.cols, static_cast<int32_t>(rows), std::move(source)});
   return static_cast<plan::WeightId>(model_.weights_.size()) - 1;
@@ -71,7 +76,7 @@ plan::WeightId Tensors::experts_part(const std::string& name, int32_t cols, int3
                 fmt::format("{}: the experts of tensor {} have {} rows, which is no multiple of 8.",
                             file_.name(), name, rows));
   std::vector<plan::RowRange> source;
-  if (rows != file_rows)
+  if (rows != file_rows && int64_t{n_experts} * file_rows <= kMaxRows)  // else bind() refuses
     for (int32_t e = 0; e < n_experts; ++e) source.push_back({e * file_rows + first, rows});
   return bind(name, plan::WeightRole::kMatrix, {cols, file_rows, n_experts}, std::move(source));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,6 +30,7 @@ class Runner {
     int max_rows = 512;
     int max_context = 1024;
     int n_sequences = 3;
+    std::function<void(bool begins)> on_submit;  // called before and after each
   };
 
   Runner(const std::string& path, const Options& o)
@@ -65,7 +67,10 @@ class Runner {
     }
     std::vector<std::span<const plan::PageId>> tables(tables_.begin(), tables_.end());
     std::vector<float> logits(rows.size() * stride_);
-    exe_->submit({tokens, positions, sequences, outputs, tables, states_}, logits.data(), stride_);
+    const plan::Step step = {tokens, positions, sequences, outputs, tables, states_};
+    if (o_.on_submit) o_.on_submit(true);
+    exe_->submit(step, logits.data(), stride_);
+    if (o_.on_submit) o_.on_submit(false);
     std::vector<std::vector<float>> out;
     for (size_t i = 0; i < rows.size(); ++i)
       out.emplace_back(logits.begin() + i * stride_, logits.begin() + i * stride_ + model_->n_vocab());

@@ -24,16 +24,16 @@ CpuExecutable::CpuExecutable(CpuBackend& backend, const plan::Plan& plan, const 
   moe_ = std::make_unique<Mapping>(moe_bytes_);
   sequence_rows_.reserve(limits_.max_rows);
   pair_scratch_ = std::make_unique<Mapping>(4 * pair_floats_);
-  thread_scratch_.reset(new float[thread_scratch_floats_ * backend_.pool().size()]);
+  thread_scratch_ = std::make_unique<Mapping>(4 * thread_scratch_floats_ * backend_.pool().size());
 }
 
 CpuExecutable::~CpuExecutable() = default;
 
 uint64_t CpuExecutable::scratch_bytes() const {
-  uint64_t n =
-      scratch_->size() + quant_memory_->size() + split_->size() + moe_->size() + pair_scratch_->size();
+  uint64_t n = scratch_->size() + quant_memory_->size() + split_->size() + moe_->size() +
+               pair_scratch_->size() + thread_scratch_->size();
   for (const RopeTable& t : ropes_) n += 4 * (t.cos.size() + t.sin.size());
-  return n + 4 * thread_scratch_floats_ * backend_.pool().size();
+  return n;
 }
 
 Rows CpuExecutable::rows(ValueId v, const StepContext& ctx) const {

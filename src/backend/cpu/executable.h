@@ -75,7 +75,9 @@ class CpuExecutable final : public plan::Executable {
   Rows rows(plan::ValueId v, const StepContext& ctx) const;
   const plan::Value& value(plan::ValueId v) const { return plan_.values[v]; }
   const RopeTable& rope_table(int i) const { return ropes_[i]; }
-  float* thread_scratch(int thread) const { return thread_scratch_.get() + thread * thread_scratch_floats_; }
+  float* thread_scratch(int thread) const {
+    return reinterpret_cast<float*>(thread_scratch_->data()) + thread * thread_scratch_floats_;
+  }
   float* pair_scratch() const {
     return reinterpret_cast<float*>(pair_scratch_->data());
   }  // the second product of a gated_ffn
@@ -105,7 +107,7 @@ class CpuExecutable final : public plan::Executable {
   std::vector<SequenceRows> sequence_rows_;
   std::unique_ptr<Mapping> pair_scratch_;
   uint64_t pair_floats_ = 0;
-  std::unique_ptr<float[]> thread_scratch_;
+  std::unique_ptr<Mapping> thread_scratch_;
   int64_t thread_scratch_floats_ = 0;
   std::vector<RopeTable> ropes_;
   std::vector<std::unique_ptr<Stage>> stages_;

@@ -8,12 +8,13 @@
 
 #include "backend/cpu/kernels/scalar/math.h"
 #include "backend/cpu/stages.h"
+#include "base/check.h"
 
 namespace moraine::cpu {
 namespace {
 
-constexpr int32_t kChunk = 16;   // rows convolved, then folded into the state, at a time
-constexpr int32_t kMaxTaps = 8;  // the model checks it
+constexpr int32_t kChunk = 16;  // rows convolved, then folded into the state, at a time
+constexpr int32_t kMaxTaps = 8;
 
 // log(1 + exp(x)) as the published code has it: x itself above 20. In double, so that no library's
 // float32 logarithm shows in the bits.
@@ -29,6 +30,8 @@ int64_t DeltaNetStage::thread_floats(const plan::GatedDeltaNet& op) {
 }
 
 DeltaNetStage::DeltaNetStage(const plan::GatedDeltaNet& op, CpuExecutable& exe) : op_(op) {
+  // Architectures refuse files with others.
+  MORAINE_CHECK(op.n_taps <= kMaxTaps && op.head_v % kDeltaTile == 0 && op.head_k % 4 == 0);
   // The file has each channel's taps together; channels are the lanes of the kernel.
   const float* by_channel = exe.backend().weight(op.conv).vector();
   const int32_t n = op.n_channels();

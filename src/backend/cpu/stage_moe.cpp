@@ -7,6 +7,7 @@
 
 #include "backend/cpu/kernels/scalar/math.h"
 #include "backend/cpu/stages.h"
+#include "base/check.h"
 
 namespace moraine::cpu {
 namespace {
@@ -39,6 +40,8 @@ MoeStage::MoeStage(const plan::Moe& op, const QuantBuffer* gate_quant, const Qua
   if (gate_quant) gate_quant_ = *gate_quant;
   if (up_quant) up_quant_ = *up_quant;
   n_embd_ = exe.value(op.in).width;
+  // Experts lie in whole groups of rows; architectures refuse files where they do not.
+  MORAINE_CHECK(op.n_ff % kGroupRows == 0 && n_embd_ % kGroupRows == 0);
   const int64_t max_pairs = int64_t{exe.limits().max_rows} * op.top_k;
   // Columns of the result summed at a time: what bounds the products that wait for their row's sum.
   const int64_t columns = static_cast<int64_t>(kSumBytes / (4 * max_pairs)) / kGroupRows * kGroupRows;

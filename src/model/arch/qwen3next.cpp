@@ -76,11 +76,14 @@ struct Config {
   void read_layer_kinds(const Hparams& h) {
     const auto kv = h.by_layer("attention.head_count_kv", n_layers, 0, n_heads);
     if (!kv) h.fail("attention.head_count_kv", "is missing");
+    const char* decides = "attention.head_count_kv";
     if (std::ranges::count(*kv, 0) > 0) {
       for (const int32_t n : *kv) recurrent.push_back(n == 0);
     } else if (const auto flags = h.by_layer("attention.recurrent_layers", n_layers, 0, 1)) {
+      decides = "attention.recurrent_layers";
       for (const int32_t flag : *flags) recurrent.push_back(flag == 1);
     } else {
+      decides = "full_attention_interval";
       const int32_t interval = h.integer_or("full_attention_interval", 4, 1, 1024);
       for (int32_t i = 0; i < n_layers; ++i) recurrent.push_back((i + 1) % interval != 0);
     }
@@ -92,7 +95,7 @@ struct Config {
         h.fail("attention.head_count_kv", "is not the same for every layer that attends");
       n_kv_heads = n;
     }
-    if (n_kv_heads == 0) h.fail("full_attention_interval", "leaves no layer that attends");
+    if (n_kv_heads == 0) h.fail(decides, "leaves no layer that attends");
     if (n_heads % n_kv_heads != 0) h.fail("attention.head_count_kv", "does not divide the number of heads");
   }
 };
