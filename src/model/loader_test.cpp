@@ -45,10 +45,12 @@ class Recorder final : public plan::Backend {
   uint64_t page_bytes() const override { return 0; }
   plan::PageId allocate_page() override { return 0; }
   void free_page(plan::PageId) noexcept override {}
+  void copy_page(plan::PageId, plan::PageId) {}
   void set_state(const plan::StateShape&) override {}
   uint64_t state_bytes() const override { return 0; }
   plan::StateId allocate_state() override { return 0; }
   void free_state(plan::StateId) noexcept override {}
+  void copy_state(plan::StateId, plan::StateId) {}
   std::unique_ptr<plan::Executable> prepare(const plan::Plan&, const plan::StepLimits&) override {
     return {};
   }
