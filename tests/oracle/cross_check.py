@@ -18,13 +18,11 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-import gguf
-import numpy as np
 import xllamacpp
-from gguf.quants import dequantize
 
 import golden as golden_file
 from cases import CASES
+from gguf_file import dequantised
 from recording import HERE, ROOT, digest, model_path
 
 MOST_POSITIONS = 12  # each costs a request that evaluates its whole prefix
@@ -42,28 +40,6 @@ def start(path):
     p.sampling.seed = 1
     p.verbosity = -1
     return xllamacpp.Server(p)
-
-
-def dequantised(path, work):
-    """The same model with every tensor in float32, or None where it is so already."""
-    reader = gguf.GGUFReader(path)
-    if all(t.tensor_type == gguf.GGMLQuantizationType.F32 for t in reader.tensors):
-        return None
-    out = work / f"{path.stem}-dequantised.gguf"
-    writer = gguf.GGUFWriter(out, reader.get_field("general.architecture").contents(), use_temp_file=False)
-    for key, f in reader.fields.items():
-        if key.startswith("GGUF.") or key in ("general.architecture", "general.file_type"):
-            continue
-        kind = f.types[0]
-        writer.add_key_value(key, f.contents(), kind, f.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
-    for t in reader.tensors:
-        shape = tuple(int(n) for n in reversed(t.shape))
-        writer.add_tensor(t.name, np.ascontiguousarray(dequantize(t.data, t.tensor_type).reshape(shape), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return out
 
 
 def peer_logprobs(server, tokens, n):

@@ -1,11 +1,12 @@
 """A GGUF file's metadata, and its tensors as float32.
 
-Owns: opening the file, looking up keys, dequantising. What the numbers mean to a published model:
+Owns: opening the file, looking up keys, dequantising, also into another file. What the numbers mean to a published model:
 published/.
 """
 import sys
 
 import gguf
+import numpy as np
 from gguf.quants import dequantize
 
 
@@ -35,3 +36,25 @@ class File:
         """{name: float32 array}. gguf lists a shape innermost first; an array has it as torch does: (rows, columns)."""
         return {t.name: dequantize(t.data, t.tensor_type).reshape(tuple(int(n) for n in reversed(t.shape)))
                 for t in self.reader.tensors}
+
+
+def dequantised(path, work):
+    """The same model with every tensor in float32, or None where it is so already."""
+    reader = gguf.GGUFReader(path)
+    if all(t.tensor_type == gguf.GGMLQuantizationType.F32 for t in reader.tensors):
+        return None
+    out = work / f"{path.stem}-dequantised.gguf"
+    writer = gguf.GGUFWriter(out, reader.get_field("general.architecture").contents(), use_temp_file=False)
+    for key, f in reader.fields.items():
+        if key.startswith("GGUF.") or key in ("general.architecture", "general.file_type"):
+            continue
+        kind = f.types[0]
+        writer.add_key_value(key, f.contents(), kind, f.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
+    for t in reader.tensors:
+        shape = tuple(int(n) for n in reversed(t.shape))
+        writer.add_tensor(t.name, np.ascontiguousarray(dequantize(t.data, t.tensor_type).reshape(shape), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return out
