@@ -29,6 +29,9 @@ struct EngineOptions {
   int32_t n_parallel = 4;       // most generations running at once; further ones wait their turn
   KvType kv_type_k = KvType::kF16;
   KvType kv_type_v = KvType::kF16;
+  // Memory for what finished prompts leave behind, beside that of running ones. Nothing: half of what
+  // remains, at most 16 GiB.
+  std::optional<uint64_t> cache_bytes;
   std::string isa;                  // "", "scalar", "avx2", ...: force an instruction set (tests, diagnosis)
   uint64_t memory_limit_bytes = 0;  // never plan for more; 0: what the system has free
 };
@@ -55,6 +58,7 @@ struct MemoryEstimate {
   uint64_t other = 0;  // tokenizer, logits, tables
   uint64_t draft = 0;  // all that a draft model takes
   uint64_t total() const { return weights + kv + state + scratch + other + draft; }
+  uint64_t cache = 0;      // what finished prompts may take of the rest; never counted against fitting
   uint64_t available = 0;  // free memory this process may use (cgroup limits counted)
   int32_t n_ctx = 0;       // the context this estimate is for
   int32_t n_ctx_fits = 0;  // the largest context that would fit
@@ -105,6 +109,8 @@ enum class FinishReason : uint8_t { kStop, kLength, kCancelled };
 struct GenerationStats {
   int32_t n_prompt = 0;  // tokens of the prompt
   int32_t n_cached = 0;  // of those, not computed again
+  int32_t n_known =
+      0;  // of those, met before in this order: beyond n_cached a state to go on from was missing
   int32_t n_generated = 0;
   double queued_ms = 0;
   double prompt_ms = 0;  // computing n_prompt - n_cached tokens
@@ -130,6 +136,10 @@ struct GenerationRequest {
   int32_t max_tokens = -1;  // < 0: until the model stops or the context is full; 0: only the prompt
   int32_t n_probs = -1;     // < 0: no log-probabilities
   uint32_t choice = 0;      // index among the n choices of a request: keys the draws
+  // Tokens after which the state is worth keeping, because conversations come back to these places: the end
+  // of what all of an agent's requests begin with, the beginnings of messages. Any order.
+  std::vector<int32_t> boundaries;
+  uint64_t cache_scope = 0;  // prompts are reused among requests of one scope only
   // Generations of one group take turns with other groups for a place to run: a request with many
   // choices does not hold back the next one. 0: a group of its own.
   uint64_t group = 0;
@@ -147,7 +157,10 @@ struct EngineStats {
   uint64_t decode_steps_total = 0;
   double prompt_seconds_total = 0, generated_seconds_total = 0;
   int32_t running = 0, waiting = 0;
-  uint64_t kv_bytes_used = 0;
+  uint64_t kv_bytes_used = 0;     // by running generations and the cache
+  uint64_t cache_bytes_used = 0;  // of them, by what finished ones left
+  uint64_t cached_tokens_total = 0;
+  uint64_t suspended_total = 0;  // generations that gave their memory up for others, and waited
 };
 
 class Engine {

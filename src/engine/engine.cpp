@@ -11,11 +11,12 @@
 #include <mutex>
 #include <thread>
 
-#include "cache/sequence_memory.h"
+#include "base/system_memory.h"
+#include "cache/timeline.h"
+#include "engine/batch.h"
 #include "engine/memory.h"
 #include "engine/model_info.h"
 #include "engine/prepared.h"
-#include "engine/sequence.h"
 #include "tokenizer/load.h"
 
 namespace moraine {
@@ -27,6 +28,8 @@ namespace {
 constexpr double kSliceSeconds = 0.5;
 constexpr double kSliceSecondsBesideDecode = 0.2;
 constexpr int32_t kMinSlice = 16;
+constexpr int kMostLookedAt = 64;  // of those that wait, in one step: looking compares prompts
+constexpr uint64_t kMemoryReserve = 256ull << 20;  // bytes the cache leaves to the rest of the system
 
 // What f threw, as the error one generation ends with: nothing may end the engine's thread.
 template <class F>
@@ -43,44 +46,6 @@ std::optional<Error> trouble_of(F&& f) {
     return Error(ErrorCode::kInternal, fmt::format("The generation failed: {}.", e.what()));
   }
 }
-
-// The rows of one step, in room that is kept from step to step.
-struct Batch {
-  struct Part {
-    Sequence* sequence;
-    int32_t n_rows;
-    int32_t output;  // index of its logits row, or -1
-  };
-  std::vector<Part> parts;
-  std::vector<TokenId> tokens;
-  std::vector<int32_t> positions, sequences, outputs;
-  std::vector<std::span<const plan::PageId>> tables;
-  std::vector<plan::StateId> states;
-  int32_t prefill_rows = 0;
-
-  void clear() {
-    parts.clear(), tokens.clear(), positions.clear(), sequences.clear(), outputs.clear(), tables.clear();
-    states.clear();
-    prefill_rows = 0;
-  }
-  void add(Sequence& s, int32_t n) {
-    const auto index = static_cast<int32_t>(tables.size());
-    tables.push_back(s.pages());
-    states.push_back(s.state());
-    for (int32_t i = 0; i < n; ++i) {
-      tokens.push_back(s.token(s.computed() + i));
-      positions.push_back(s.computed() + i);
-      sequences.push_back(index);
-    }
-    int32_t output = -1;
-    if (s.wants_logits_after(n)) {
-      output = static_cast<int32_t>(outputs.size());
-      outputs.push_back(static_cast<int32_t>(tokens.size()) - 1);
-    }
-    parts.push_back({&s, n, output});
-  }
-  plan::Step step() const { return {tokens, positions, sequences, outputs, tables, states}; }
-};
 
 class EngineImpl final : public Engine {
  public:
@@ -102,8 +67,13 @@ class EngineImpl final : public Engine {
   int32_t slice_rows(bool beside_decode) const;
   plan::Status forward();
   void collect(plan::Status status);
-  std::shared_ptr<Sequence> remove(Sequence* s);
-  void fail(Sequence* s, const Error& error);
+  bool has_room_for(const Sequence& s);
+  bool waits_for_company(const Sequence& s) const;
+  bool make_room(Sequence& s, int32_t n);
+  void suspend(Sequence* s);
+  std::shared_ptr<Sequence> remove(Sequence* s, bool keep);
+  void fail(Sequence* s, const Error& error, bool keep = true);
+  void relieve_memory();
 
   EngineOptions options_;
   Prepared prepared_;
@@ -111,6 +81,7 @@ class EngineImpl final : public Engine {
   ModelInfo info_;
   int32_t max_rows_;
   cache::MemoryPool pool_;
+  cache::PrefixTree tree_;
   int64_t logits_stride_;
   std::unique_ptr<float[]> logits_;
   Batch batch_;
@@ -132,7 +103,8 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
       tokenizer_(load_tokenizer(prepared_.file.metadata())),
       info_(describe_model(prepared_.file, *prepared_.model, options.model_path)),
       max_rows_(step_limits(options, 1).max_rows),
-      pool_(*prepared_.backend) {
+      pool_(*prepared_.backend),
+      tree_(pool_) {
   const MemoryEstimate& m = prepared_.memory;
   require_fit(m, info_.file_name);  // before the pages that are left are counted
   const int32_t n_vocab = prepared_.model->n_vocab();
@@ -144,9 +116,10 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
   info_.n_parallel = options_.n_parallel;
   info_.device = prepared_.backend->describe();
   info_.n_threads = prepared_.backend->n_threads();
-  // Further sequences share what memory is left; each is admitted only when all it may need is there.
+  // Running sequences share what memory is left, the cache takes what they do not need of it.
   const uint64_t free = m.available - (m.total() - m.kv - m.state);
-  pool_.set_max_bytes(std::min(free, options_.n_parallel * pool_.bytes_for(m.n_ctx)));
+  tree_.set_max_bytes(m.cache);
+  pool_.set_max_bytes(std::min(free, options_.n_parallel * pool_.bytes_for(m.n_ctx) + m.cache));
   prepared_.load(options_, info_.file_name, progress);
   logits_stride_ = plan::row_stride(n_vocab);
   logits_.reset(new float[logits_stride_ * options_.n_parallel]);
@@ -210,7 +183,7 @@ void EngineImpl::run() {
 }
 
 // Sleeps until there is something to do; then lets waiting generations in, group by group in turn, while
-// they fit.
+// there is memory.
 bool EngineImpl::admit() {
   std::unique_lock lock(mutex_);
   wake_.wait(lock, [&] { return closing_ || !waiting_.empty() || !running_.empty(); });
@@ -221,35 +194,68 @@ bool EngineImpl::admit() {
       return waiting->group() != 0 && r->group() == waiting->group();
     });
   };
-  while (!waiting_.empty() && static_cast<int32_t>(running_.size()) < options_.n_parallel) {
+  while (static_cast<int32_t>(running_.size()) < options_.n_parallel) {
     // Of the groups with the fewest running, whoever came first.
-    const auto next = std::min_element(waiting_.begin(), waiting_.end(), [&](const auto& a, const auto& b) {
-      return running_of_group(a) < running_of_group(b);
-    });
-    if (!(*next)->cancelled()) {
-      if (!pool_.reserve(pool_.bytes_for((*next)->capacity()))) break;
-      if (const auto trouble = trouble_of([&] { (*next)->admit(pool_); }))
-        failed.emplace_back(*next, *trouble);
+    auto next = waiting_.end();
+    int looked = 0;
+    for (auto it = waiting_.begin(); it != waiting_.end() && looked < kMostLookedAt; ++it, ++looked)
+      if (!waits_for_company(**it) &&
+          (next == waiting_.end() || running_of_group(*it) < running_of_group(*next)))
+        next = it;
+    if (next == waiting_.end()) break;
+    const std::shared_ptr<Sequence> s = *next;
+    if (!s->cancelled()) {
+      if (!running_.empty() && !has_room_for(*s)) break;
+      bool admitted = false;
+      auto trouble = trouble_of([&] { admitted = s->admit(pool_, tree_); });
+      if (!admitted && !trouble && !running_.empty()) break;
+      if (!admitted && !trouble)
+        trouble = Error(ErrorCode::kOutOfMemory,
+                        "There is no memory left for this generation; use a smaller context (-c).");
+      if (trouble) failed.emplace_back(s, *trouble);
     }
-    if (failed.empty() || failed.back().first != *next) running_.push_back(*next);
     waiting_.erase(next);
+    if (failed.empty() || failed.back().first != s) running_.push_back(s);
   }
   lock.unlock();
   for (const auto& [s, error] : failed) s->fail(error);
   return true;
 }
 
+// Whether its prompt would fit now, beside what runs: who comes later must not make others wait at once.
+bool EngineImpl::has_room_for(const Sequence& s) {
+  const auto n = static_cast<int32_t>(s.tokens().size()) + plan::kPageTokens;
+  return pool_.bytes_for(n) <= pool_.free_bytes() + tree_.held_bytes();
+}
+
+// Somebody is computing what this one could take from the cache a little later.
+bool EngineImpl::waits_for_company(const Sequence& s) const {
+  const auto tokens = s.tokens();
+  for (const auto& r : running_) {
+    if (r->scope() != s.scope() || r->pending() <= 1) continue;
+    const auto other = r->tokens();
+    const auto n =
+        std::mismatch(tokens.begin(), tokens.end(), other.begin(), other.end()).first - tokens.begin();
+    if (n >= r->computed() && n > tree_.n_cached(s.scope(), tokens) + plan::kPageTokens) return true;
+  }
+  return false;
+}
+
 // Takes a sequence out of the running ones and frees its memory, before its last event is sent: when
 // a client hears of the end, the engine has forgotten it.
-std::shared_ptr<Sequence> EngineImpl::remove(Sequence* s) {
-  s->release_memory();
+std::shared_ptr<Sequence> EngineImpl::remove(Sequence* s, bool keep) {
+  s->leave(keep);
+  relieve_memory();
   std::lock_guard lock(mutex_);
   const GenerationStats& g = s->stats();
-  stats_.prompt_tokens_total += std::min(s->computed(), g.n_prompt);  // of one that was cancelled, part
+  const int32_t n_prompt = std::min(s->computed(), g.n_prompt);  // of one that was cancelled, part
+  stats_.prompt_tokens_total += std::max(0, n_prompt - g.n_cached);
+  stats_.cached_tokens_total += g.n_cached;
   stats_.generated_tokens_total += g.n_generated;
   stats_.prompt_seconds_total += g.prompt_ms / 1000;
   stats_.generated_seconds_total += g.generated_ms / 1000;
   stats_.kv_bytes_used = pool_.used_bytes();
+  stats_.cache_bytes_used = tree_.held_bytes();
   std::shared_ptr<Sequence> kept;
   std::erase_if(running_, [&](const auto& r) {
     if (r.get() == s) kept = r;
@@ -258,9 +264,43 @@ std::shared_ptr<Sequence> EngineImpl::remove(Sequence* s) {
   return kept;
 }
 
-void EngineImpl::fail(Sequence* s, const Error& error) {
-  const std::shared_ptr<Sequence> kept = remove(s);
+void EngineImpl::fail(Sequence* s, const Error& error, bool keep) {
+  const std::shared_ptr<Sequence> kept = remove(s, keep);
   s->fail(error);
+}
+
+// Other programs need memory too: the cache gives way before the system has to kill something.
+void EngineImpl::relieve_memory() {
+  while (available_memory() < kMemoryReserve && tree_.evict_one()) {
+  }
+}
+
+// Room for n more rows of `s`. Where there is none, the youngest that has no rows in this step yet gives
+// its memory up and waits: perhaps `s` itself. False: not now.
+bool EngineImpl::make_room(Sequence& s, int32_t n) {
+  while (!s.prepare_rows(n)) {
+    const auto in_step = [&](const auto& r) {
+      return std::any_of(batch_.parts.begin(), batch_.parts.end(),
+                         [&](const Batch::Part& p) { return p.sequence == r.get(); });
+    };
+    const auto youngest = std::find_if_not(running_.rbegin(), running_.rend(), in_step);
+    Sequence* victim = youngest->get();  // at least `s` has no rows yet
+    if (victim == &s && running_.size() == 1)
+      throw Error(ErrorCode::kOutOfMemory,
+                  "There is no memory left for this generation; use a smaller context (-c).");
+    suspend(victim);
+    if (victim == &s) return false;
+  }
+  return true;
+}
+
+void EngineImpl::suspend(Sequence* s) {
+  s->suspend();
+  std::lock_guard lock(mutex_);
+  ++stats_.suspended_total;
+  const auto at = std::find_if(running_.begin(), running_.end(), [&](const auto& r) { return r.get() == s; });
+  waiting_.push_front(*at);
+  running_.erase(at);
 }
 
 void EngineImpl::drop_cancelled() {
@@ -275,7 +315,7 @@ void EngineImpl::drop_cancelled() {
   for (auto& s : running_)
     if (s->cancelled()) gone.push_back(s);
   for (auto& s : gone) {
-    remove(s.get());
+    remove(s.get(), true);
     s->finish(FinishReason::kCancelled);
   }
 }
@@ -290,35 +330,35 @@ int32_t EngineImpl::slice_rows(bool beside_decode) const {
 // left, beginning with another one each step.
 void EngineImpl::schedule() {
   batch_.clear();
-  std::vector<Sequence*> prefilling;
   int32_t room = max_rows_;
-  std::vector<std::pair<Sequence*, Error>> failed;
-  auto add = [&](Sequence& s, int32_t n) {
-    if (const auto trouble = trouble_of([&] { s.prepare_rows(n); })) {
-      failed.emplace_back(&s, *trouble);
-      return 0;
-    }
-    batch_.add(s, n);
+  std::vector<std::pair<std::shared_ptr<Sequence>, Error>> failed;
+  const auto add = [&](const std::shared_ptr<Sequence>& s, int32_t n) {
+    bool ready = false;
+    if (const auto trouble = trouble_of([&] { ready = make_room(*s, n); })) failed.emplace_back(s, *trouble);
+    if (!ready) return 0;
+    batch_.add(*s, n);
     room -= n;
     return n;
   };
-  for (auto& s : running_) {
-    if (s->prefilling() && s->pending() > 1)
-      prefilling.push_back(s.get());
-    else
-      add(*s, 1);
-  }
+  const auto runs = [&](const auto& s) {
+    return std::find(running_.begin(), running_.end(), s) != running_.end();
+  };
+  std::vector<std::shared_ptr<Sequence>> decoding, prefilling;
+  for (const auto& s : running_) (s->pending() > 1 ? prefilling : decoding).push_back(s);
+  for (const auto& s : decoding)
+    if (runs(s)) add(s, 1);
   const bool beside_decode = !batch_.parts.empty();
   room = std::min(room, slice_rows(beside_decode));
   if (first_prefill_ >= prefilling.size()) first_prefill_ = 0;
   for (size_t i = 0; i < prefilling.size() && room > 0; ++i) {
-    Sequence& s = *prefilling[(first_prefill_ + i) % prefilling.size()];
+    const auto& s = prefilling[(first_prefill_ + i) % prefilling.size()];
+    if (!runs(s)) continue;
     const auto others = static_cast<int32_t>(prefilling.size() - i);
-    const int32_t n = std::min({s.pending(), room, std::max(1, room / others)});
-    batch_.prefill_rows += add(s, n);
+    const int32_t to_stop = s->next_stop() - s->computed();
+    batch_.prefill_rows += add(s, std::min({s->pending(), to_stop, room, std::max(1, room / others)}));
   }
   ++first_prefill_;
-  for (const auto& [s, error] : failed) fail(s, error);
+  for (const auto& [s, error] : failed) fail(s.get(), error);
 }
 
 plan::Status EngineImpl::forward() {
@@ -338,24 +378,30 @@ void EngineImpl::collect(plan::Status status) {
     if (batch_.prefill_rows < static_cast<int32_t>(batch_.tokens.size())) ++stats_.decode_steps_total;
     stats_.kv_bytes_used = pool_.used_bytes();
   }
+  if (status == plan::Status::kDeviceLost) tree_.clear();
   for (const Batch::Part& part : batch_.parts) {
     if (status == plan::Status::kOutOfMemory) {
       fail(part.sequence,
            Error(ErrorCode::kOutOfMemory,
-                 "The device ran out of memory in this step; try again, or use a smaller context (-c)."));
+                 "The device ran out of memory in this step; try again, or use a smaller context (-c)."),
+           false);
     } else if (status != plan::Status::kOk) {
       fail(part.sequence,
-           Error(ErrorCode::kDeviceLost, "The device was lost in this step; the request can be sent again."));
+           Error(ErrorCode::kDeviceLost, "The device was lost in this step; the request can be sent again."),
+           false);
     } else {
       const float* row = logits_.get() + std::max(0, part.output) * logits_stride_;
-      std::optional<FinishReason> end;
+      FinishReason reason{};
+      bool ended = false;
       const auto trouble = trouble_of([&] {
-        end = part.sequence->advance(part.n_rows, {row, part.output < 0 ? 0 : tokenizer_->size()});
+        const auto end = part.sequence->advance(part.n_rows, {row, part.output < 0 ? 0 : tokenizer_->size()});
+        if (!end) return part.sequence->settle();
+        reason = *end, ended = true;
       });
       if (trouble)
         fail(part.sequence, *trouble);
-      else if (end)
-        remove(part.sequence)->finish(*end);
+      else if (ended)
+        remove(part.sequence, true)->finish(reason);
     }
   }
 }

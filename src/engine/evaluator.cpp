@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "cache/sequence_memory.h"
+#include "cache/timeline.h"
 #include "engine/model_info.h"
 #include "engine/prepared.h"
 #include "sampling/sampler.h"
@@ -56,7 +56,7 @@ class EvaluatorImpl final : public Evaluator {
  private:
   void check(std::span<const TokenId> tokens, int32_t first) const;
   void forward(std::span<const TokenId> tokens, int32_t begin, int32_t n, bool wants_logits,
-               cache::SequenceMemory& memory);
+               cache::Timeline& memory);
 
   EngineOptions options_;
   Prepared prepared_;
@@ -79,10 +79,15 @@ void EvaluatorImpl::check(std::span<const TokenId> tokens, int32_t first) const 
                   fmt::format("Token {} is not in the vocabulary: ids go from 0 to {}.", t, n_vocab - 1));
 }
 
+Error no_memory() {
+  return Error(ErrorCode::kOutOfMemory,
+               "There is no memory for this many tokens; use a smaller context (-c).");
+}
+
 // Computes rows [begin, begin + n) of the sequence, and the logits of all of them or of none.
 void EvaluatorImpl::forward(std::span<const TokenId> tokens, int32_t begin, int32_t n, bool wants_logits,
-                            cache::SequenceMemory& memory) {
-  memory.grow_to(begin + n);
+                            cache::Timeline& memory) {
+  if (!memory.grow_to(begin + n)) throw no_memory();
   std::vector<int32_t> positions(n), sequences(n, 0), outputs(wants_logits ? n : 0);
   std::iota(positions.begin(), positions.end(), begin);
   std::iota(outputs.begin(), outputs.end(), 0);
@@ -105,10 +110,9 @@ std::vector<double> EvaluatorImpl::log_probs(std::span<const TokenId> tokens, in
   check(tokens, first);
   const auto n_rows = static_cast<int32_t>(tokens.size()) - 1;  // nothing is asked of the last token's row
   if (n_rows <= first) return {};
-  if (!pool_.reserve(pool_.bytes_for(n_rows)))
-    throw Error(ErrorCode::kOutOfMemory,
-                "There is no memory for this many tokens; use a smaller context (-c).");
-  cache::SequenceMemory memory(pool_, n_rows);
+  cache::PrefixTree tree(pool_);  // empty: each text is computed anew
+  cache::Timeline memory(pool_, tree, 0);
+  if (memory.begin(tokens) < 0) throw no_memory();
   std::vector<double> scores(n_rows - first);
   const auto n_vocab = static_cast<size_t>(prepared_.model->n_vocab());
   for (int32_t begin = 0; begin < n_rows;) {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "cache/sequence_memory.h"
+#include "cache/memory_pool.h"
 
 namespace moraine::engine {
 

@@ -8,6 +8,8 @@
 
 namespace moraine::engine {
 
+constexpr uint64_t kMostCacheBytes = 16ull << 30;  // unless more is asked for
+
 void check_options(const EngineOptions& o) {
   const auto require = [](bool ok, const char* what) {
     if (!ok) throw Error(ErrorCode::kInvalidArgument, what);
@@ -63,6 +65,8 @@ void Prepared::prepare(const EngineOptions& o, int32_t n_ctx, uint64_t limit) {
   executable.reset();
   executable = backend->prepare(plan, limits(o, n_ctx));
   memory = estimate_memory(n_ctx, *backend, executable->scratch_bytes(), other_bytes(), limit);
+  const uint64_t rest = memory.fits() ? memory.available - memory.total() : 0;
+  memory.cache = std::min(rest, o.cache_bytes.value_or(std::min<uint64_t>(rest / 2, kMostCacheBytes)));
 }
 
 // The largest multiple of a page that fits. Work space grows with the context: each try is prepared.

@@ -5,6 +5,9 @@
 namespace moraine::engine {
 namespace {
 
+constexpr int32_t kCheckpointTokens = 4096;  // most that is computed again for want of a state
+constexpr int32_t kNearTokens = 64;          // no second state so close to another
+
 double ms_between(Clock::time_point a, Clock::time_point b) {
   return std::chrono::duration<double, std::milli>(b - a).count();
 }
@@ -19,21 +22,59 @@ Sequence::Sequence(GenerationRequest request, std::shared_ptr<GenerationSink> si
       n_ctx_(n_ctx),
       n_prompt_(static_cast<int32_t>(request_.prompt.size())),
       max_tokens_(request_.max_tokens),
-      capacity_(max_tokens_ < 0
-                    ? n_ctx
-                    : static_cast<int32_t>(std::min<int64_t>(n_ctx, int64_t{n_prompt_} + max_tokens_))),
       sampler_(request_.sampling, request_.choice, tokenizer.end_of_generation()),
       tokens_(std::move(request_.prompt)),
       queued_at_(Clock::now()) {
-  tokens_.reserve(capacity_ + 1);
+  std::sort(request_.boundaries.begin(), request_.boundaries.end());
   for (TokenId t : tokens_) sampler_.accept(t);
   stats_.n_prompt = n_prompt_;
 }
 
-void Sequence::admit(cache::MemoryPool& pool) {
-  memory_ = std::make_unique<cache::SequenceMemory>(pool, capacity_);
+bool Sequence::admit(cache::MemoryPool& pool, cache::PrefixTree& tree) {
+  recurrent_ = pool.state_bytes() > 0;
+  timeline_ = std::make_unique<cache::Timeline>(pool, tree, request_.cache_scope);
+  const int32_t n = timeline_->begin(tokens_);
+  if (n < 0) {
+    timeline_.reset();
+    return false;
+  }
+  computed_ = n;
+  if (stats_.n_generated > 0 || suspended_) return true;  // it goes on after a suspension
+  stats_.n_cached = n;
+  stats_.n_known = timeline_->n_common();
   admitted_at_ = Clock::now();
   stats_.queued_ms = ms_between(queued_at_, admitted_at_);
+  return true;
+}
+
+void Sequence::suspend() {
+  leave(true);
+  computed_ = 0;
+  suspended_ = true;
+}
+
+void Sequence::leave(bool keep) {
+  if (timeline_ && keep) timeline_->finish(computed_tokens());
+  timeline_.reset();
+}
+
+// The first place after `position` whose state is worth keeping.
+int32_t Sequence::stop_after(int32_t position) const {
+  int32_t stop = (position / kCheckpointTokens + 1) * kCheckpointTokens;
+  const auto& b = request_.boundaries;
+  if (const auto next = std::upper_bound(b.begin(), b.end(), position); next != b.end())
+    stop = std::min(stop, *next);
+  // The prompt's end, unless a message that the model is to write begins just before it.
+  const bool near = !b.empty() && b.back() <= n_prompt_ && n_prompt_ - b.back() < kNearTokens;
+  return position < n_prompt_ && !near ? std::min(stop, n_prompt_) : stop;
+}
+
+int32_t Sequence::next_stop() const { return recurrent_ ? stop_after(computed_) : INT32_MAX; }
+
+void Sequence::settle() {
+  timeline_->commit(computed_tokens());
+  if (recurrent_ && computed_ > 0 && stop_after(computed_ - 1) == computed_)
+    timeline_->checkpoint(computed_tokens());
 }
 
 bool Sequence::emit(TokenId token, std::span<const float> logits) {
@@ -51,7 +92,7 @@ bool Sequence::emit(TokenId token, std::span<const float> logits) {
 
 std::optional<FinishReason> Sequence::advance(int32_t n, std::span<const float> logits) {
   const bool draws = wants_logits_after(n);
-  const bool was_prefilling = prefilling();
+  const bool was_prefilling = stats_.n_generated == 0;
   computed_ += n;
   if (was_prefilling) sink_->on_prompt_progress(std::min(computed_, n_prompt_), n_prompt_);
   if (was_prefilling) {

@@ -11,7 +11,7 @@
 #include <optional>
 #include <vector>
 
-#include "cache/sequence_memory.h"
+#include "cache/timeline.h"
 #include "sampling/sampler.h"
 
 namespace moraine::engine {
@@ -26,42 +26,57 @@ class Sequence final : public Generation {
   void cancel() noexcept override { cancelled_.store(true, std::memory_order_relaxed); }
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
 
-  // Tokens this sequence can come to hold: what its pages are reserved for.
-  int32_t capacity() const { return capacity_; }
   uint64_t group() const { return request_.group; }
-  void admit(cache::MemoryPool& pool);  // reserved before; throws Error{kOutOfMemory}
+  cache::PrefixTree::Scope scope() const { return request_.cache_scope; }
+  std::span<const TokenId> tokens() const { return tokens_; }
+  // Begins where the cache leaves off. False: there is no memory for it now. Throws Error{kOutOfMemory}.
+  bool admit(cache::MemoryPool& pool, cache::PrefixTree& tree);
+  // Gives its memory up to wait for more; what it computed stays in the tree while there is room.
+  void suspend();
 
   // What remains to be computed before the next token can be drawn; 1 while decoding.
   int32_t pending() const { return static_cast<int32_t>(tokens_.size()) - computed_; }
-  bool prefilling() const { return computed_ < n_prompt_; }
+  // Up to where the next slice may go: states are kept at message boundaries and now and then between.
+  int32_t next_stop() const;
   TokenId token(int32_t position) const { return tokens_[position]; }
   int32_t computed() const { return computed_; }
-  std::span<const plan::PageId> pages() const { return memory_->pages(); }
-  plan::StateId state() const { return memory_->state(); }
-  void prepare_rows(int32_t n) { memory_->grow_to(computed_ + n); }  // throws Error{kOutOfMemory}
+  std::span<const plan::PageId> pages() const { return timeline_->pages(); }
+  plan::StateId state() const { return timeline_->state(); }
+  // Room for n more rows. False: there is no memory now. Throws Error{kOutOfMemory}.
+  bool prepare_rows(int32_t n) { return timeline_->grow_to(computed_ + n); }
 
   // n rows were computed. Where they were the last pending ones and a token is to be drawn from
   // `logits` (their last row's), draws it. Returns how the sequence ended, if it did.
   std::optional<FinishReason> advance(int32_t n, std::span<const float> logits);
+  // After advance(), when it goes on: what was computed joins the tree, and the state where it is wanted.
+  // Not before the token is out: a large state takes some milliseconds to copy.
+  void settle();
   bool wants_logits_after(int32_t n) const { return n == pending() && max_tokens_ != 0; }
 
-  // Before the last event: whoever holds the handle must not hold the memory.
-  void release_memory() noexcept { memory_.reset(); }
+  // Before the last event: whoever holds the handle must not hold the memory. What was computed is left
+  // to the cache, unless it may be wrong.
+  void leave(bool keep);
   void finish(FinishReason reason) noexcept;
   void fail(const Error& error) noexcept;
   const GenerationStats& stats() const { return stats_; }
 
  private:
+  std::span<const TokenId> computed_tokens() const {
+    return {tokens_.data(), static_cast<size_t>(computed_)};
+  }
+  int32_t stop_after(int32_t position) const;
   bool emit(TokenId token, std::span<const float> logits);
 
   GenerationRequest request_;
   std::shared_ptr<GenerationSink> sink_;
   const Tokenizer& tokenizer_;
-  int32_t n_ctx_, n_prompt_, max_tokens_, capacity_;
+  int32_t n_ctx_, n_prompt_, max_tokens_;
   sampling::Sampler sampler_;
   std::vector<TokenId> tokens_;  // prompt and drawn tokens: the timeline
   int32_t computed_ = 0;         // of tokens_, those whose keys and values lie in the pages
-  std::unique_ptr<cache::SequenceMemory> memory_;
+  std::unique_ptr<cache::Timeline> timeline_;
+  bool recurrent_ = false;  // the model has states to keep
+  bool suspended_ = false;
   std::atomic<bool> cancelled_{false};
   GenerationStats stats_;
   Clock::time_point queued_at_, admitted_at_, first_token_at_;

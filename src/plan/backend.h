@@ -68,12 +68,14 @@ class Backend {
   virtual uint64_t page_bytes() const = 0;
   virtual PageId allocate_page() = 0;  // throws Error{kOutOfMemory}
   virtual void free_page(PageId page) noexcept = 0;
+  virtual void copy_page(PageId to, PageId from) = 0;
 
   // Recurrent state of one sequence, every layer. A step advances it by the rows it computes.
   virtual void set_state(const StateShape& shape) = 0;
   virtual uint64_t state_bytes() const = 0;  // 0 where the model has none
   virtual StateId allocate_state() = 0;      // as before the first token; throws Error{kOutOfMemory}
   virtual void free_state(StateId state) noexcept = 0;
+  virtual void copy_state(StateId to, StateId from) = 0;
 
   // The plan must outlive the executable. Weights that are constants of the plan (frequency factors) are
   // read here: what is prepared before they are written tells its size, and must not be run.

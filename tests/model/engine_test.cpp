@@ -318,7 +318,7 @@ TEST_F(EngineTest, ASinkThatThrowsHarmsNoOther) {
   ASSERT_TRUE(other->wait());
   EXPECT_EQ(thrown->error, ErrorCode::kInternal);
   EXPECT_EQ(other->tokens.size(), 30u);
-  EXPECT_EQ(engine->stats().kv_bytes_used, 0u);
+  EXPECT_EQ(engine->stats().kv_bytes_used, engine->stats().cache_bytes_used);
 }
 
 TEST_F(EngineTest, LoadReportsProgressAndCanBeCancelled) {

@@ -78,11 +78,13 @@ class CpuBackend final : public plan::Backend {
   uint64_t page_bytes() const override { return page_bytes_; }
   plan::PageId allocate_page() override;
   void free_page(plan::PageId page) noexcept override;
+  void copy_page(plan::PageId to, plan::PageId from) override;
 
   void set_state(const plan::StateShape& shape) override;
   uint64_t state_bytes() const override { return state_bytes_; }
   plan::StateId allocate_state() override;
   void free_state(plan::StateId state) noexcept override;
+  void copy_state(plan::StateId to, plan::StateId from) override;
 
   std::unique_ptr<plan::Executable> prepare(const plan::Plan& plan, const plan::StepLimits& limits) override;
 
@@ -119,6 +121,8 @@ class CpuBackend final : public plan::Backend {
     uint64_t k, v;            // offsets in a page
     uint64_t k_head, v_head;  // bytes of one head
   };
+
+  void copy(const Mapping& to, const Mapping& from, uint64_t bytes);
 
   Kernels kernels_;
   int32_t n_threads_, n_threads_batch_;

@@ -112,6 +112,10 @@ plan::PageId VulkanBackend::allocate_page() {
   return id;
 }
 
+void VulkanBackend::copy_page(plan::PageId, plan::PageId) {
+  throw Error(ErrorCode::kUnsupported, "Pages of the cache cannot be copied on Vulkan yet.");
+}
+
 void VulkanBackend::set_state(const plan::StateShape& shape) {
   if (!shape.layers.empty())
     throw Error(ErrorCode::kUnsupported,

@@ -43,11 +43,13 @@ class VulkanBackend final : public plan::Backend {
   uint64_t page_bytes() const override { return page_bytes_; }
   plan::PageId allocate_page() override;
   void free_page(plan::PageId page) noexcept override { free_pages_.push_back(page); }
+  void copy_page(plan::PageId to, plan::PageId from) override;
 
   void set_state(const plan::StateShape& shape) override;
   uint64_t state_bytes() const override { return 0; }
   plan::StateId allocate_state() override { return 0; }
   void free_state(plan::StateId) noexcept override {}
+  void copy_state(plan::StateId, plan::StateId) override {}
 
   std::unique_ptr<plan::Executable> prepare(const plan::Plan& plan, const plan::StepLimits& limits) override;
 

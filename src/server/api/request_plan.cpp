@@ -68,6 +68,17 @@ std::vector<TokenId> prompt_from(const Call& call, const Json& value, const std:
   return tokens;
 }
 
+// Where messages begin: at a control token that follows text, or the end of a turn.
+std::vector<int32_t> message_boundaries(std::span<const TokenId> prompt, const Tokenizer& tokenizer) {
+  std::vector<int32_t> boundaries;
+  for (size_t i = 1; i < prompt.size(); ++i) {
+    const bool begins = tokenizer.is_control(prompt[i]) && !tokenizer.is_end_of_generation(prompt[i]);
+    const bool after = !tokenizer.is_control(prompt[i - 1]) || tokenizer.is_end_of_generation(prompt[i - 1]);
+    if (begins && after) boundaries.push_back(static_cast<int32_t>(i));
+  }
+  return boundaries;
+}
+
 }  // namespace
 
 TokenId token_from(const Json& value, const Tokenizer& tokenizer, const std::string& name) {
@@ -137,9 +148,13 @@ void add_prompt(const Call& call, RequestPlan& plan, std::vector<TokenId> prompt
                       fmt::format("The request asks for more than {} choices, counting those of each prompt.",
                                   call.options->max_choices));
   }
+  std::vector<int32_t> boundaries = message_boundaries(prompt, *call.model->tokenizer);
+  // Further choices begin where the first one's prompt ends, but for its last token.
+  if (plan.n > 1) boundaries.push_back(static_cast<int32_t>(prompt.size()) - 1);
   for (int32_t i = 0; i < plan.n; ++i) {
     GenerationRequest generation = plan.base;
     generation.prompt = prompt;
+    generation.boundaries = boundaries;
     generation.choice = static_cast<uint32_t>(plan.plan.generations.size());
     plan.plan.generations.push_back(std::move(generation));
   }

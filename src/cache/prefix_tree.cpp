@@ -1,0 +1,252 @@
+#include "cache/prefix_tree.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace moraine::cache {
+
+constexpr int32_t kPage = plan::kPageTokens;
+
+struct PrefixTree::Node {
+  struct Checkpoint {
+    int32_t offset;  // tokens of this node that the state has seen, 1 to kPage
+    StateRef state;
+    uint64_t used;
+  };
+
+  Node* parent = nullptr;  // null: a scope's root
+  size_t index = 0;        // in nodes_
+  int32_t depth = 0;       // tokens before this node's
+  std::vector<TokenId> tokens;
+  PageRef page;
+  std::vector<Checkpoint> checkpoints;  // by offset
+  std::vector<Node*> children;
+  int pins = 0;
+  uint64_t used = 0;
+
+  int32_t size() const { return static_cast<int32_t>(tokens.size()); }
+  int32_t end() const { return depth + size(); }
+  int32_t common(std::span<const TokenId> other) const {
+    const size_t n = std::min(tokens.size(), other.size());
+    return static_cast<int32_t>(std::mismatch(tokens.begin(), tokens.begin() + n, other.begin()).first -
+                                tokens.begin());
+  }
+  void add_checkpoint(Checkpoint c) {
+    const auto at = std::lower_bound(checkpoints.begin(), checkpoints.end(), c.offset,
+                                     [](const Checkpoint& a, int32_t offset) { return a.offset < offset; });
+    if (at == checkpoints.end() || at->offset != c.offset) checkpoints.insert(at, std::move(c));
+  }
+};
+
+struct PrefixTree::Found {
+  int32_t n_tokens = 0, n_common = 0;
+  Node* node = nullptr;  // holds the last of n_tokens
+  Node::Checkpoint* checkpoint = nullptr;
+};
+
+PrefixTree::PrefixTree(MemoryPool& pool) : pool_(pool) {}
+PrefixTree::~PrefixTree() = default;
+
+const PageRef& PrefixTree::page(const Node& node) { return node.page; }
+const PrefixTree::Node* PrefixTree::parent(const Node& node) { return node.parent; }
+
+PrefixTree::Node* PrefixTree::root(Scope scope) {
+  for (const auto& [s, node] : roots_)
+    if (s == scope) return node;
+  auto node = std::make_unique<Node>();
+  node->index = nodes_.size();
+  node->pins = 1;  // a root stays
+  roots_.emplace_back(scope, node.get());
+  nodes_.push_back(std::move(node));
+  return roots_.back().second;
+}
+
+// Down the tree as far as the tokens go, looking at every child that begins like them: it is the deepest
+// state that counts, and it may lie on another page than the longest match.
+PrefixTree::Found PrefixTree::find(const Node* root, std::span<const TokenId> tokens) const {
+  const bool recurrent = pool_.state_bytes() > 0;
+  Found f;
+  for (const Node* node = root; node;) {
+    const auto rest = tokens.subspan(node->end());
+    const Node* next = nullptr;
+    for (Node* child : node->children) {
+      const int32_t n = child->common(rest);
+      if (n == 0) continue;
+      f.n_common = std::max(f.n_common, child->depth + n);
+      if (n == kPage) next = child;
+      if (!recurrent && child->depth + n > f.n_tokens) {
+        f.n_tokens = child->depth + n;
+        f.node = child;
+      }
+      for (Node::Checkpoint& c : child->checkpoints) {
+        if (c.offset > n || child->depth + c.offset <= f.n_tokens) continue;
+        f.n_tokens = child->depth + c.offset;
+        f.node = child, f.checkpoint = &c;
+      }
+    }
+    node = next;
+  }
+  return f;
+}
+
+PrefixTree::Match PrefixTree::match(Scope scope, std::span<const TokenId> tokens) {
+  Match m;
+  m.last = root(scope);
+  const Found f = find(m.last, tokens);
+  m.n_tokens = f.n_tokens;
+  m.n_common = f.n_common;
+  if (!f.node) return m;
+  ++clock_;
+  for (Node* n = f.node; n; n = n->parent) n->used = clock_;
+  if (f.checkpoint) {
+    f.checkpoint->used = clock_;
+    m.state = f.checkpoint->state.id();
+  }
+  if (f.n_tokens == f.node->depth + kPage) {
+    m.last = f.node;
+  } else {
+    m.last = f.node->parent;
+    m.in_part = f.node;
+  }
+  return m;
+}
+
+int32_t PrefixTree::n_cached(Scope scope, std::span<const TokenId> tokens) const {
+  for (const auto& [s, node] : roots_)
+    if (s == scope) return find(node, tokens).n_tokens;
+  return 0;
+}
+
+// The child of `parent` that begins with these tokens: one that is there, or the beginning of it (which then
+// grows: it takes the longer sequence's page, and keeps its states), or a new one.
+PrefixTree::Node* PrefixTree::child_for(Node* parent, std::span<const TokenId> tokens, PageRef& page) {
+  const auto n = static_cast<int32_t>(tokens.size());
+  MORAINE_CHECK(n > 0 && n <= kPage && (!parent->parent || parent->size() == kPage));
+  Node* found = nullptr;
+  for (Node* child : parent->children) {
+    const int32_t common = child->common(tokens);
+    if (common == n) {
+      page = child->page;
+      found = child;
+      break;
+    }
+    if (common == child->size()) found = child;
+  }
+  if (!found) {
+    auto node = std::make_unique<Node>();
+    parent->children.reserve(parent->children.size() + 1);
+    nodes_.reserve(nodes_.size() + 1);
+    node->tokens.assign(tokens.begin(), tokens.end());
+    node->parent = parent;
+    node->depth = parent->end();
+    node->page = page;
+    node->index = nodes_.size();
+    found = node.get();
+    parent->children.push_back(found);
+    nodes_.push_back(std::move(node));
+  } else if (found->size() < n) {
+    found->tokens.assign(tokens.begin(), tokens.end());
+    found->page = page;
+  }
+  found->used = clock_;
+  return found;
+}
+
+PrefixTree::Node* PrefixTree::add_page(Node* parent, std::span<const TokenId> tokens, PageRef& page) {
+  MORAINE_CHECK(static_cast<int32_t>(tokens.size()) == kPage);
+  return child_for(parent, tokens, page);
+}
+
+void PrefixTree::keep(Node* parent, std::span<const TokenId> tokens, const PageRef& page, StateRef state) {
+  PageRef own = page;
+  Node* node = child_for(parent, tokens, own);
+  if (state) node->add_checkpoint({static_cast<int32_t>(tokens.size()), std::move(state), clock_});
+}
+
+bool PrefixTree::has_state(const Node* parent, std::span<const TokenId> tokens) const {
+  const auto n = static_cast<int32_t>(tokens.size());
+  for (const Node* child : parent->children)
+    if (child->common(tokens) == n)
+      for (const Node::Checkpoint& c : child->checkpoints)
+        if (c.offset == n) return true;
+  return false;
+}
+
+void PrefixTree::keep_at_end(Node* node, StateRef state) {
+  node->add_checkpoint({node->size(), std::move(state), clock_});
+}
+
+bool PrefixTree::has_state_at_end(const Node* node) const {
+  return !node->checkpoints.empty() && node->checkpoints.back().offset == node->size();
+}
+
+void PrefixTree::pin(Node* node, int change) {
+  node->pins += change;
+  MORAINE_CHECK(node->pins >= 0);
+}
+
+void PrefixTree::remove(Node* node) {
+  std::erase(node->parent->children, node);
+  const size_t at = node->index;
+  nodes_.back()->index = at;
+  std::swap(nodes_[at], nodes_.back());
+  nodes_.pop_back();
+}
+
+// Where the state before this one lies: what a replay would begin with.
+int32_t PrefixTree::state_before(const Node& node, size_t checkpoint) const {
+  if (checkpoint > 0) return node.depth + node.checkpoints[checkpoint - 1].offset;
+  for (const Node* n = node.parent; n; n = n->parent)
+    if (!n->checkpoints.empty()) return n->depth + n->checkpoints.back().offset;
+  return 0;
+}
+
+bool PrefixTree::evict_one() {
+  Node* victim = nullptr;
+  size_t victim_checkpoint = SIZE_MAX;  // the page
+  double least = 0;
+  const auto consider = [&](Node* node, size_t checkpoint, double tokens, uint64_t bytes, uint64_t used) {
+    const double value = tokens / static_cast<double>(bytes) / static_cast<double>(1 + clock_ - used);
+    if (victim && value >= least) return;
+    victim = node, victim_checkpoint = checkpoint, least = value;
+  };
+  const bool recurrent = pool_.state_bytes() > 0;
+  for (const auto& n : nodes_) {
+    Node* node = n.get();
+    for (size_t i = 0; i < node->checkpoints.size(); ++i) {
+      const Node::Checkpoint& c = node->checkpoints[i];
+      consider(node, i, node->depth + c.offset - state_before(*node, i), pool_.state_bytes(), c.used);
+    }
+    // A page goes from the end of its branch, and where states are needed, with the last of them.
+    if (node->pins > 0 || !node->children.empty() || !node->checkpoints.empty()) continue;
+    consider(node, SIZE_MAX, recurrent ? 0 : node->size(), pool_.page_bytes(), node->used);
+  }
+  if (!victim) return false;
+  if (victim_checkpoint == SIZE_MAX)
+    remove(victim);
+  else
+    victim->checkpoints.erase(victim->checkpoints.begin() + static_cast<ptrdiff_t>(victim_checkpoint));
+  return true;
+}
+
+uint64_t PrefixTree::held_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto& node : nodes_) {
+    if (node->page.unique()) bytes += pool_.page_bytes();
+    bytes += node->checkpoints.size() * pool_.state_bytes();
+  }
+  return bytes;
+}
+
+void PrefixTree::trim() {
+  while (held_bytes() > max_bytes_ && evict_one()) {
+  }
+}
+
+void PrefixTree::clear() {
+  while (evict_one()) {
+  }
+}
+
+}  // namespace moraine::cache
