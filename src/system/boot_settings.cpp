@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <utility>
 
 #include "system/text.h"
 
@@ -90,27 +89,23 @@ bool change_in_line(std::string& line, std::string_view name, const std::optiona
   return was_there;
 }
 
-// Changes what is there; what is not goes where `append` puts it in a line that `takes` it. Empty where
-// something had to be added and no line took it.
+// Changes what is there; what is nowhere, `append` puts into the first line that `takes` it. Empty where no
+// line does, or where that line could not be changed.
 std::optional<std::string> edit_lines(std::string_view text, const std::vector<Change>& changes,
                                       const std::function<bool(std::string_view)>& takes,
                                       const std::function<bool(std::string&, std::string_view)>& append) {
-  bool failed = false, placed_all = true;
   std::string out(text);
   for (const Change& c : changes) {
-    bool placed = !c.value;
+    bool placed = !c.value, failed = false;
     out = for_each_line(out, [&](std::string& line) { placed |= change_in_line(line, c.name, c.value); });
-    if (!placed)
-      out = for_each_line(out, [&](std::string& line) {
-        if (!takes(line)) return;
-        if (append(line, c.name + "=" + *c.value))
-          placed = true;
-        else
-          failed = true;
-      });
-    placed_all &= placed;
+    if (placed) continue;
+    out = for_each_line(out, [&](std::string& line) {
+      if (placed || failed || !takes(line)) return;
+      placed = append(line, c.name + "=" + *c.value);
+      failed = !placed;
+    });
+    if (!placed) return std::nullopt;
   }
-  if (failed || !placed_all) return std::nullopt;
   return out;
 }
 
@@ -203,13 +198,19 @@ std::optional<std::string> edit_grub_defaults(std::string_view text, const std::
 }
 
 std::optional<std::string> edit_limine_conf(std::string_view text, const std::vector<Change>& changes) {
-  return edit_lines(
-      text, changes,
-      [](std::string_view line) {
-        const std::string key = lower(trim(line.substr(0, line.find(':'))));
-        return line.find(':') != std::string_view::npos && (key == "cmdline" || key == "kernel_cmdline");
-      },
-      append_word);
+  const auto takes = [](std::string_view line) {
+    const std::string key = lower(trim(line.substr(0, line.find(':'))));
+    return line.find(':') != std::string_view::npos && (key == "cmdline" || key == "kernel_cmdline");
+  };
+  bool any = false;
+  std::string out = for_each_line(text, [&](std::string& line) {
+    const bool is_command_line = takes(line);  // each entry of the menu has one of its own
+    any |= is_command_line;
+    for (const Change& c : changes)
+      if (!change_in_line(line, c.name, c.value) && is_command_line && c.value)
+        append_word(line, c.name + "=" + *c.value);
+  });
+  return any ? std::optional(std::move(out)) : std::nullopt;
 }
 
 std::optional<std::string> edit_limine_tool_conf(std::string_view text, const std::vector<Change>& changes) {
@@ -225,27 +226,15 @@ std::optional<std::string> edit_limine_tool_conf(std::string_view text, const st
 }
 
 std::optional<std::string> edit_kernel_cmdline(std::string_view text, const std::vector<Change>& changes) {
-  bool first = true;
-  return edit_lines(
-      text, changes, [](std::string_view) { return true; },
-      [&](std::string& line, std::string_view word) {
-        if (std::exchange(first, false)) append_word(line, word);
-        return true;
-      });
+  return edit_lines(text, changes, [](std::string_view) { return true; }, append_word);
 }
 
 std::optional<std::string> edit_loader_entry(std::string_view text, const std::vector<Change>& changes) {
-  bool done = false;  // several lines add up: one is enough
-  return edit_lines(
-      text, changes,
-      [](std::string_view line) {
-        const auto words = words_of(line);
-        return !words.empty() && words[0] == "options";
-      },
-      [&](std::string& line, std::string_view word) {
-        if (!std::exchange(done, true)) append_word(line, word);
-        return true;
-      });
+  const auto takes = [](std::string_view line) {  // several such lines add up
+    const auto words = words_of(line);
+    return !words.empty() && words[0] == "options";
+  };
+  return edit_lines(text, changes, takes, append_word);
 }
 
 std::optional<std::string> edit_modprobe_conf(std::string_view text, const std::vector<Change>& changes) {

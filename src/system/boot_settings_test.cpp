@@ -46,6 +46,8 @@ TEST(Limine, EveryEntryGetsIt) {
       "timeout: 5\n/Linux\n  protocol: linux\n  cmdline: quiet ttm.pages_limit=26214400\n/LTS\n"
       "  KERNEL_CMDLINE: a ttm.pages_limit=26214400\n");
   EXPECT_EQ(edit_limine_conf("timeout: 5\n", kSet), std::nullopt);
+  EXPECT_EQ(edit_limine_conf("cmdline: ttm.pages_limit=5 a\ncmdline: b\n", kSet),
+            "cmdline: ttm.pages_limit=26214400 a\ncmdline: b ttm.pages_limit=26214400\n");
 }
 
 TEST(LimineTool, AddsALineOrChangesItsOwn) {

@@ -30,6 +30,8 @@ struct GpuFacts {
   GpuKind kind = GpuKind::kUnknown;
   std::string target;                                                  // "gfx1151", from KFD
   std::optional<uint64_t> vram_total, vram_used, gtt_total, gtt_used;  // bytes
+  // By a vendor whose GPUs compute: the displays of servers and virtual machines do not.
+  bool computes() const { return vendor == 0x1002 || vendor == 0x10de || vendor == 0x8086; }
   bool is_amd() const { return vendor == 0x1002; }
   bool is_strix_halo() const { return is_amd() && device == 0x1586; }
 };
@@ -100,7 +102,7 @@ struct SystemFacts {
   std::string container;                     // "docker", "podman", ...; empty: none seen
   std::optional<double> measured_bandwidth;  // bytes a second that this CPU reads memory with; by the probe
 
-  const GpuFacts* main_gpu() const;  // the one with most memory, an integrated one last; null: none
+  const GpuFacts* main_gpu() const;  // a card before an integrated one, then by memory; null: none
   // What the firmware built in: what Linux has, and what it gave to the GPU, rounded up to 8 GiB. 0: unknown.
   uint64_t installed_memory() const;
 };

@@ -30,7 +30,7 @@ class GpuJudge {
       shared_memory();
     else if (gpu_->kind == GpuKind::kIntegrated)
       add(Severity::kNote, "gpu-memory",
-          "What this GPU may map of the memory is up to its driver; nothing is set for it.");
+          "What this GPU may map of the memory is up to its driver: there is nothing to set.");
     else
       own_memory();
     if (gpu_->is_strix_halo()) kernel();
@@ -315,10 +315,12 @@ class GpuJudge {
   }
 
   void access() {
-    const bool any_render = std::any_of(facts_.nodes.begin(), facts_.nodes.end(),
-                                        [](const DeviceNode& n) { return n.path.starts_with("/dev/dri/"); });
+    const bool any_render = std::any_of(facts_.nodes.begin(), facts_.nodes.end(), [](const DeviceNode& n) {
+      return n.path.starts_with("/dev/dri/") || n.path.starts_with("/dev/nvidia");
+    });
     if (!any_render) {
-      add(needed(), "gpu-access", "There is no /dev/dri/renderD*: programs cannot reach the GPU.",
+      add(needed(), "gpu-access",
+          "There is no /dev/dri/renderD* for programs to open: they cannot reach the GPU.",
           {facts_.container.empty() ? "The driver makes it; see `sudo dmesg | grep -i drm`."
                                     : "Give the container the device: docker run --device /dev/dri."});
       return;

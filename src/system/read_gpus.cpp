@@ -40,8 +40,6 @@ const char* vendor_name(uint32_t vendor) {
       return "NVIDIA";
     case 0x8086:
       return "Intel";
-    case 0x1af4:
-      return "virtio";
     default:
       return "GPU";
   }
@@ -54,6 +52,10 @@ void name_it(GpuFacts& gpu) {
       gpu.kind = known.kind;
       return;
     }
+  if (gpu.vendor == 0x8086) {  // Arc cards apart, Intel's are part of the CPU
+    const uint32_t family = gpu.device >> 8;
+    gpu.kind = family == 0x56 || family == 0xe2 ? GpuKind::kDiscrete : GpuKind::kIntegrated;
+  }
   gpu.name = fmt::format("{} {:04x}:{:04x}", vendor_name(gpu.vendor), gpu.vendor, gpu.device);
   if (gpu.vendor == 0x10de) gpu.kind = GpuKind::kDiscrete;
   // An integrated GPU's own memory is a small part of what it may map; a card's is the larger one, mostly.
@@ -101,6 +103,16 @@ void add_targets(const RootFiles& files, std::vector<GpuFacts>& gpus) {
   }
 }
 
+// "Model: NVIDIA H200", from NVIDIA's own driver; the kernel knows the card's number alone.
+void add_nvidia_names(const RootFiles& files, std::vector<GpuFacts>& gpus) {
+  for (GpuFacts& gpu : gpus) {
+    if (gpu.vendor != 0x10de || gpu.address.empty()) continue;
+    const RootFiles::Text t = files.read("/proc/driver/nvidia/gpus/" + gpu.address + "/information", 4096);
+    for (const std::string_view line : lines_of(t.text))
+      if (line.starts_with("Model:") && !trim(line.substr(6)).empty()) gpu.name = printable(line.substr(6));
+  }
+}
+
 bool is_card(std::string_view name) {  // "card1", not its connectors "card1-DP-1"
   return name.starts_with("card") && number_of<uint32_t>(name.substr(4)).has_value();
 }
@@ -128,6 +140,7 @@ std::vector<GpuFacts> read_gpus(const RootFiles& files) {
     gpus.push_back(std::move(gpu));
   }
   add_targets(files, gpus);
+  add_nvidia_names(files, gpus);
   return gpus;
 }
 

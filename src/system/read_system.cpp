@@ -82,12 +82,13 @@ std::optional<uint32_t> id_of(std::string_view database, std::string_view name) 
 }
 
 // Live, the system itself answers (modes, groups, ACLs); in a captured tree, the groups that own the nodes
-// on every distribution: render, and video before it.
+// on every distribution: render, and video before it. NVIDIA's are open to all.
 std::vector<DeviceNode> read_nodes(const RootFiles& files, const User& user) {
   std::vector<std::string> paths;
   for (const std::string& name : files.list("/dev/dri"))
     if (name.starts_with("renderD") && printable(name) == name) paths.push_back("/dev/dri/" + name);
-  if (files.exists("/dev/kfd")) paths.emplace_back("/dev/kfd");
+  for (const char* path : {"/dev/kfd", "/dev/nvidiactl", "/dev/nvidia0"})
+    if (files.exists(path)) paths.emplace_back(path);
   const std::string groups = files.read("/etc/group").text;
   std::vector<DeviceNode> nodes;
   for (const std::string& path : paths) {
@@ -95,7 +96,7 @@ std::vector<DeviceNode> read_nodes(const RootFiles& files, const User& user) {
     if (files.is_live()) {
       node.usable = ::access(path.c_str(), R_OK | W_OK) == 0;
     } else if (user.uid) {
-      bool in_group = *user.uid == 0;
+      bool in_group = *user.uid == 0 || path.starts_with("/dev/nvidia");
       for (const char* group : {"render", "video"})
         if (const auto gid = id_of(groups, group)) in_group |= user.groups.contains(*gid);
       node.usable = in_group;
@@ -135,7 +136,7 @@ const GpuFacts* SystemFacts::main_gpu() const {
     return std::pair(g.kind != GpuKind::kIntegrated, g.vram_total.value_or(0));
   };
   for (const GpuFacts& g : gpus)
-    if (best == nullptr || rank(*best) < rank(g)) best = &g;
+    if (g.computes() && (best == nullptr || rank(*best) < rank(g))) best = &g;
   return best;
 }
 

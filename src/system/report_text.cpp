@@ -108,7 +108,7 @@ class Report {
       out_ += options::wrap((marked ? "[GPU] " : "") + f.title, style_.width, kFindingColumn) + "\n";
       for (const std::string& detail : f.details) indented(detail, kFindingColumn + 2);
     }
-    if (abilities_.gpu || facts_.gpus.empty()) return;
+    if (abilities_.gpu || facts_.main_gpu() == nullptr) return;
     std::string text = "This moraine computes on the CPU: -ngl is accepted and answered with a line.";
     if (any_gpu_only)
       text +=
