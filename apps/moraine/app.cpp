@@ -8,7 +8,9 @@
 #include <filesystem>
 
 #include "base/options/render.h"
+#include "base/options/shell.h"
 #include "base/options/suggest.h"
+#include "model_path.h"
 #include "option_table.h"
 #include "version.h"
 
@@ -95,6 +97,42 @@ std::string overview() {
       "\n  moraine help COMMAND         its options; any llama-server command line works with serve\n"
       "  moraine --version            which version this is (--verbose: how it was built)\n";
   return text;
+}
+
+// Typed alone: what is here, and what to type next.
+std::string here_and_next() {
+  const std::vector<std::string> models = models_nearby("");
+  if (models.empty())
+    return "\nNo .gguf file is in this folder or in models/. What this machine can hold: moraine doctor\n";
+  std::string text = fmt::format(
+      "\nHere {} {}; next: moraine run {}\n", models.size() == 1 ? "is" : "are",
+      fmt::join(models.begin(), models.begin() + std::min<ptrdiff_t>(3, std::ssize(models)), ", "),
+      models.front());
+  return terminal_safe(text);
+}
+
+options::Program program() {
+  options::Program p{
+      "moraine", version(), "run language models on this machine, for coding agents and for you", {}};
+  for (const CommandInfo& c : kCommands)
+    p.commands.push_back({c.name, c.usage, c.summary, c.details, c.command});
+  return p;
+}
+
+int print_completion(const std::string& shell, Console& console) {
+  Settings settings;
+  const options::Table table = option_table(settings);
+  if (shell == "bash")
+    print(options::bash_completion(table, program()));
+  else if (shell == "zsh")
+    print(options::zsh_completion(table, program()));
+  else if (shell == "fish")
+    print(options::fish_completion(table, program()));
+  else {
+    console.error("completions are there for bash, zsh and fish, such as: moraine completions bash");
+    return kUsage;
+  }
+  return kOk;
 }
 
 int print_command_help(const CommandInfo& c, const options::Environment& env) {
@@ -189,7 +227,7 @@ int dispatch(std::vector<std::string> args, const options::Environment& env, Con
   if (args.empty()) args.emplace_back("moraine");
   if (std::filesystem::path(args[0]).filename() == "llama-server") args.insert(args.begin() + 1, "serve");
   if (args.size() < 2) {
-    print(overview());
+    print(overview() + here_and_next());
     return kOk;
   }
   const std::string name = args[1];
@@ -201,6 +239,12 @@ int dispatch(std::vector<std::string> args, const options::Environment& env, Con
   }
   if (name == "options") {  // how docs/options.md is made
     print(options_page());
+    return kOk;
+  }
+  if (name == "completions") return print_completion(args.size() > 2 ? args[2] : "", console);
+  if (name == "man") {  // how moraine.1 is made
+    Settings settings;
+    print(options::man_page(option_table(settings), program()));
     return kOk;
   }
   if (name == "--help" || name == "-h" || name == "help") {

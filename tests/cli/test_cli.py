@@ -506,3 +506,32 @@ def test_an_api_key_file_without_a_key_does_not_open_the_door(tmp_path):
     assert done.returncode == 1
     assert "holds no key" in done.stderr
     assert moraine("serve", MODEL, "--port", "0", "--api-key-file", tmp_path / "none").returncode == 1
+
+
+# --- files for the shell
+
+
+def test_alone_it_names_the_models_that_are_here(tmp_path):
+    assert "moraine doctor" in moraine(cwd=tmp_path).stdout
+    (tmp_path / "some.gguf").touch()
+    assert "next: moraine run some.gguf" in moraine(cwd=tmp_path).stdout
+
+
+def test_bash_completes_commands_and_options(tmp_path):
+    script = moraine("completions", "bash").stdout
+    (tmp_path / "c").write_text(script)
+
+    def completed(*words):
+        line = f"source {tmp_path}/c; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _moraine; echo ${{COMPREPLY[@]}}"
+        return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("moraine", "ser") == ["serve"]
+    assert completed("moraine", "serve", "--ctx") == ["--ctx-size"]
+    assert completed("moraine", "inspect", "--port") == []
+
+
+def test_completions_of_other_shells_and_the_manual():
+    assert moraine("completions", "zsh").stdout.startswith("#compdef moraine\n")
+    assert "__fish_seen_subcommand_from serve" in moraine("completions", "fish").stdout
+    assert moraine("completions", "tcsh").returncode == 2
+    assert moraine("man").stdout.startswith(".TH MORAINE 1")
