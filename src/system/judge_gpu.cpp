@@ -94,8 +94,9 @@ class GpuJudge {
 
     const GpuShare share = gpu_share(installed);
     uint64_t wanted = share.accepted, target = share.advised;
-    std::string wish =
-        fmt::format("{} are advised for a machine with {}", gib_text(target), gib_text(installed));
+    std::string range = gib_text(share.advised);
+    if (share.accepted < share.advised) range = fmt::format("{} to {}", share.accepted / kGiB, range);
+    std::string wish = fmt::format("{} are advised for a machine with {}", range, gib_text(installed));
     if (need_.gpu_bytes > 0) {
       wanted = target = need_.gpu_bytes;
       wish = fmt::format("{} are asked for", gib_text(wanted));
