@@ -89,11 +89,18 @@ INSTANTIATE_TEST_SUITE_P(
     Oracle, FloatPath,
     ::testing::Values("tiny-llama-f32", "tiny-llama-f32-h8-kv8-d32", "tiny-llama-f32-h2-kv1-d128",
                       "tiny-llama-f32-h8-kv2-d64", "tiny-llama-q4_k_m", "tiny-llama-q8_0", "tiny-gemma3-f32",
-                      "tiny-gemma3-q4_k_m", "tiny-gemma3-q8_0", "tiny-qwen3moe-f32",
-                      "tiny-qwen3moe-f32-e6-k5", "tiny-qwen3moe-q4_k_m", "tiny-qwen3moe-q8_0",
-                      "tiny-qwen3next-f32", "tiny-qwen3next-f32-k1-v4", "tiny-qwen3next-f32-k4-v4",
-                      "tiny-qwen3next-f32-ssm-in", "tiny-qwen3next-f32-kv-by-layer", "tiny-qwen3next-q4_k_m",
-                      "tiny-qwen3next-q8_0", "smollm2-135m", "gemma3-270m"));
+                      "tiny-gemma3-q4_k_m", "tiny-gemma3-q8_0", "tiny-llama-f32-yarn", "tiny-mistral3-f32",
+                      "tiny-qwen2-f32", "tiny-qwen2-f32-h8-kv1-d32-untied", "tiny-qwen2-f32-yarn",
+                      "tiny-qwen2-q4_k_m", "tiny-qwen2-q8_0", "tiny-qwen3-f32", "tiny-qwen3-f32-h4-kv4-d32",
+                      "tiny-qwen3-f32-h4-kv1-d128-untied", "tiny-qwen3-f32-yarn", "tiny-qwen3-q4_k_m",
+                      "tiny-qwen3-q8_0", "tiny-qwen3moe-f32", "tiny-qwen3moe-f32-e6-k5",
+                      "tiny-qwen3moe-q4_k_m", "tiny-qwen3moe-q8_0", "tiny-qwen3next-f32",
+                      "tiny-qwen3next-f32-k1-v4", "tiny-qwen3next-f32-k4-v4", "tiny-qwen3next-f32-ssm-in",
+                      "tiny-qwen3next-f32-kv-by-layer", "tiny-qwen3next-q4_k_m", "tiny-qwen3next-q8_0",
+                      "tiny-qwen35-f32", "tiny-qwen35-f32-k2-v2-mtp", "tiny-qwen35-f32-k2-v6",
+                      "tiny-qwen35-q4_k_m", "tiny-qwen35-q8_0", "tiny-qwen35moe-f32",
+                      "tiny-qwen35moe-f32-k1-v4", "tiny-qwen35moe-q4_k_m", "tiny-qwen35moe-q8_0",
+                      "smollm2-135m", "gemma3-270m"));
 
 struct QuantCase {
   const char* name;
@@ -120,13 +127,16 @@ TEST_P(QuantisedPath, StaysCloseToFloat) {
 
 INSTANTIATE_TEST_SUITE_P(
     Oracle, QuantisedPath,
-    ::testing::Values(QuantCase{"smollm2-135m", 0.008, 1.0}, QuantCase{"gemma3-270m", 0.012, 0.95},
-                      QuantCase{"tiny-llama-q4_k_m", 0.015, 0.95}, QuantCase{"tiny-llama-q8_0", 0.006, 0.95},
-                      QuantCase{"tiny-gemma3-q4_k_m", 0.02, 0.95}, QuantCase{"tiny-gemma3-q8_0", 0.01, 0.95},
-                      QuantCase{"tiny-qwen3moe-q4_k_m", 0.026, 0.95},
-                      QuantCase{"tiny-qwen3moe-q8_0", 0.033, 0.95},
-                      QuantCase{"tiny-qwen3next-q4_k_m", 0.026, 0.95},
-                      QuantCase{"tiny-qwen3next-q8_0", 0.012, 0.95}),
+    ::testing::Values(
+        QuantCase{"smollm2-135m", 0.008, 1.0}, QuantCase{"gemma3-270m", 0.012, 0.95},
+        QuantCase{"tiny-llama-q4_k_m", 0.015, 0.95}, QuantCase{"tiny-llama-q8_0", 0.006, 0.95},
+        QuantCase{"tiny-gemma3-q4_k_m", 0.02, 0.95}, QuantCase{"tiny-gemma3-q8_0", 0.01, 0.95},
+        QuantCase{"tiny-qwen2-q4_k_m", 0.01, 0.95}, QuantCase{"tiny-qwen2-q8_0", 0.004, 0.95},
+        QuantCase{"tiny-qwen3-q4_k_m", 0.02, 0.95}, QuantCase{"tiny-qwen3-q8_0", 0.008, 0.95},
+        QuantCase{"tiny-qwen3moe-q4_k_m", 0.026, 0.95}, QuantCase{"tiny-qwen3moe-q8_0", 0.033, 0.95},
+        QuantCase{"tiny-qwen3next-q4_k_m", 0.026, 0.95}, QuantCase{"tiny-qwen3next-q8_0", 0.012, 0.95},
+        QuantCase{"tiny-qwen35-q4_k_m", 0.005, 0.95}, QuantCase{"tiny-qwen35-q8_0", 0.0013, 0.95},
+        QuantCase{"tiny-qwen35moe-q4_k_m", 0.018, 0.95}, QuantCase{"tiny-qwen35moe-q8_0", 0.015, 0.95}),
     [](const auto& info) {
       std::string s = info.param.name;
       std::replace(s.begin(), s.end(), '-', '_');

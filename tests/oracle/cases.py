@@ -46,6 +46,21 @@ CASES = {
     "smollm2-135m-greedy": dict(file="smollm2-135m-instruct-q4_1.gguf", get="make model", chat=QUESTION, steps=32),
     "gemma3-270m": dict(file="gemma3-270m-q4_k_m.gguf", get="make model-gemma", text="prompt.txt",
                         positions=SPARSE_600, top=64, sampled=16),
+    # Positions scaled: 333 tokens of an original context of 64. Devstral's llama files say it so, with its bounds; then
+    # magnitudes given, and bounds that leave no ramp within the head; then heads wider than the model, untied.
+    "tiny-llama-f32-yarn": shape("llama", "--yarn 8 --yarn-log-multiplier 1 --yarn-beta-fast 4", every=True),
+    "tiny-qwen2-f32": shape("qwen2", "", every=True),
+    "tiny-qwen2-f32-h8-kv1-d32-untied": shape("qwen2", "--heads 8 --kv-heads 1 --head-dim 32 --no-tied"),
+    "tiny-qwen2-f32-yarn": shape("qwen2", "--yarn 4 --yarn-attn-factor 0.9 --yarn-beta-fast 2 --yarn-beta-slow 0.5"),
+    "tiny-qwen2-q8_0": tiny("qwen2", "q8_0"),
+    "tiny-qwen2-q4_k_m": tiny("qwen2", "q4_k_m"),
+    "tiny-qwen3-f32": shape("qwen3", "", every=True),
+    "tiny-qwen3-f32-h4-kv4-d32": shape("qwen3", "--heads 4 --kv-heads 4 --head-dim 32"),
+    "tiny-qwen3-f32-h4-kv1-d128-untied": shape("qwen3", "--heads 4 --kv-heads 1 --head-dim 128 --no-tied --layers 3"),
+    "tiny-qwen3-f32-yarn": shape("qwen3", "--yarn 4"),
+    "tiny-qwen3-q8_0": tiny("qwen3", "q8_0"),
+    "tiny-qwen3-q4_k_m": tiny("qwen3", "q4_k_m"),
+    "tiny-mistral3-f32": shape("mistral3", "", every=True),
     "tiny-qwen3moe-f32": shape("qwen3moe", FEW_EXPERTS, every=True),
     # Many small experts, all but one of them used.
     "tiny-qwen3moe-f32-e6-k5": shape("qwen3moe", "--layers 3 --experts 6 --top-k 5 --expert-ff 32 --tied"),
@@ -65,4 +80,16 @@ CASES = {
     "tiny-qwen3next-f32-kv-by-layer": shape("qwen3next", FEW_EXPERTS + " --shared-ff 64 --kv-by-layer"),
     "tiny-qwen3next-q8_0": tiny("qwen3next", "q8_0", *FEW_K),
     "tiny-qwen3next-q4_k_m": tiny("qwen3next", "q4_k_m", *FEW_K),
+    "tiny-qwen35-f32": shape("qwen35", "", every=True),
+    # Three value heads to a key head, full attention in every second of five layers; as many value heads as key heads.
+    "tiny-qwen35-f32-k2-v6": shape("qwen35", "--layers 5 --interval 2 --key-heads 2 --value-heads 6 --state 32 --tied"),
+    "tiny-qwen35-f32-k2-v2-mtp": shape("qwen35", "--layers 3 --interval 3 --value-heads 2 --heads 8 --kv-heads 1 "
+                                       "--head-dim 32 --mtp 1"),
+    "tiny-qwen35-q8_0": tiny("qwen35", "q8_0"),
+    "tiny-qwen35-q4_k_m": tiny("qwen35", "q4_k_m"),
+    "tiny-qwen35moe-f32": shape("qwen35moe", FEW_EXPERTS + " --shared-ff 64", every=True),
+    "tiny-qwen35moe-f32-k1-v4": shape("qwen35moe", "--layers 4 --interval 2 --key-heads 1 --experts 12 --top-k 5 "
+                                      "--expert-ff 32 --shared-ff 64 --gate-up --mtp 1"),
+    "tiny-qwen35moe-q8_0": tiny("qwen35moe", "q8_0", *FEW_K),
+    "tiny-qwen35moe-q4_k_m": tiny("qwen35moe", "q4_k_m", *FEW_K),
 }

@@ -4,7 +4,7 @@ import re
 
 from .container import TYPES
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", "qwen3next", "qwen35", "qwen35moe", "gemma3")
+ARCHITECTURES = ("llama", "mistral3", "qwen2", "qwen3", "qwen3moe", "qwen3next", "qwen35", "qwen35moe", "gemma3")
 # Layers of Gated DeltaNet between layers of gated attention.
 HYBRID = ("qwen3next", "qwen35", "qwen35moe")
 # Types for rows that are no multiple of a K-quant's 256 values.
@@ -19,6 +19,10 @@ def dimensions(arch, preset, size=None):
         d.update(base=1e4, eps=1e-5, hd=64)
         if not tiny:
             d.update(vocab=49152, ctx=8192, layers=30, embd=576, ff=1536, heads=9, kv=3, base=1e5)
+    elif arch == "mistral3":  # Ministral 3 3B
+        d.update(eps=1e-5, yarn=16.0, yarn_beta_fast=32.0, yarn_beta_slow=1.0, yarn_log_multiplier=1.0, temperature=0.1)
+        if not tiny:
+            d.update(vocab=131072, ctx=262144, layers=26, embd=3072, ff=9216, heads=32, kv=8, hd=128)
     elif arch == "qwen2":  # Qwen2.5-0.5B
         if not tiny:
             d.update(vocab=151936, ctx=32768, layers=24, embd=896, ff=4864, heads=14, kv=2)

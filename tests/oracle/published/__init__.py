@@ -4,7 +4,8 @@ Each module here is a family: it reads the configuration from the file's metadat
 GGUF converter did to the weights.  Owns no tolerance and runs nothing: ../recording.py does.
 
 common.py     names, configuration and rope that most families share
-llama.py  gemma3.py
+llama.py      llama, mistral3
+gemma3.py
 qwen.py       qwen2, qwen3, qwen3moe
 delta_net.py  qwen3next, qwen35, qwen35moe
 """
@@ -15,10 +16,10 @@ from gguf_file import File
 
 from .delta_net import qwen3next, qwen35, qwen35moe
 from .gemma3 import gemma3
-from .llama import llama
+from .llama import llama, mistral3
 from .qwen import qwen2, qwen3, qwen3moe
 
-ARCHITECTURES = {"llama": llama, "gemma3": gemma3, "qwen2": qwen2, "qwen3": qwen3, "qwen3moe": qwen3moe,
+ARCHITECTURES = {"llama": llama, "mistral3": mistral3, "gemma3": gemma3, "qwen2": qwen2, "qwen3": qwen3, "qwen3moe": qwen3moe,
                  "qwen3next": qwen3next, "qwen35": qwen35, "qwen35moe": qwen35moe}
 
 

@@ -67,6 +67,13 @@ def rope(f, default_theta):
         return {"rope_type": "default", "rope_theta": theta}
     if kind == "linear":
         return {"rope_type": "linear", "rope_theta": theta, "factor": factor}
+    if kind == "yarn":
+        optional = {"attention_factor": "yarn_attn_factor", "beta_fast": "yarn_beta_fast", "beta_slow": "yarn_beta_slow"}
+        yarn = {name: v for name, key in optional.items() if (v := f.own(f"rope.scaling.{key}", 0.0))}
+        if all_dims := f.own("rope.scaling.yarn_log_multiplier", 0.0):
+            yarn |= {"mscale": 1.0, "mscale_all_dim": all_dims}  # mscale is in no file, and 1 in every model that has it
+        return {"rope_type": "yarn", "rope_theta": theta, "factor": factor, **yarn,
+                "original_max_position_embeddings": f.own("rope.scaling.original_context_length")}
     sys.exit(f"Rope scaling of type {kind} is not handled here.")
 
 

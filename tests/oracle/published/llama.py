@@ -1,5 +1,5 @@
-"""Llama, SmolLM2, Mistral."""
-from transformers import LlamaConfig, LlamaForCausalLM
+"""Llama, SmolLM2, Mistral; and Mistral 3, whose queries have a temperature."""
+from transformers import LlamaConfig, LlamaForCausalLM, Ministral3Config, Ministral3ForCausalLM
 
 from .common import ATTENTION, FEED_FORWARD, common_config, renamed, rope, whole_heads
 
@@ -23,10 +23,22 @@ def halves_from_pairs(w, n_heads):
 def llama(f):
     config = LlamaConfig(**whole_heads(f, common_config(f)), hidden_act="silu", attention_bias=False, mlp_bias=False,
                          rope_parameters=rope(f, 10000.0))
+    return LlamaForCausalLM, config, weights(f, config)
+
+
+def mistral3(f):
+    positions = {**rope(f, 1e6), "llama_4_scaling_beta": f.own("attention.temperature_scale"),
+                 "max_position_embeddings": f.own("context_length")}
+    config = Ministral3Config(**whole_heads(f, common_config(f)), hidden_act="silu", sliding_window=None,
+                              rope_parameters=positions)
+    return Ministral3ForCausalLM, config, weights(f, config)
+
+
+def weights(f, config):
     tensors = f.tensors()
     for name, w in tensors.items():
         if name.endswith(".attn_q.weight"):
             tensors[name] = halves_from_pairs(w, config.num_attention_heads)
         elif name.endswith(".attn_k.weight"):
             tensors[name] = halves_from_pairs(w, config.num_key_value_heads)
-    return LlamaForCausalLM, config, renamed(tensors, BLOCK)
+    return renamed(tensors, BLOCK)
