@@ -43,6 +43,9 @@ struct EncodeOptions {
 
 struct DecodeOptions {
   bool show_control = false;  // print control and unknown tokens by their text instead of nothing
+  // Control tokens to print all the same: those that a model's tool calls are written with. A view: what it
+  // shows must live as long as the options are used.
+  std::span<const TokenId> shown = {};
   // Whether the first token begins a text. If it only continues one (an answer after its prompt),
   // the space that SentencePiece models put before a text is real and stays.
   bool text_start = true;

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "chat/formats/detect.h"
 #include "chat/messages.h"
 
 namespace moraine::chat {
@@ -225,6 +226,14 @@ void ChatTemplate::probe() {
   caps_.reasoning =
       text_.find("reasoning_content") != std::string::npos || text_.find("<think>") != std::string::npos;
   caps_.enable_thinking = text_.find("enable_thinking") != std::string::npos;
+
+  std::string history;
+  if (caps_.tool_calls) {
+    const std::string messages = with_call("\"\"", arguments);
+    history =
+        render({.messages_json = messages, .tools_json = kTools, .now_unix_s = 0, .mend_messages = false});
+  }
+  format_ = detect_output_format(history, text_);
 }
 
 }  // namespace moraine::chat

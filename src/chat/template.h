@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/output_format.h"
+
 namespace moraine::chat {
 
 // What a model file and the command line say about templates.
@@ -69,6 +71,8 @@ class ChatTemplate {
   std::string render(const RenderInput& input) const;
 
   const TemplateCaps& caps() const noexcept { return caps_; }
+  // How the model writes its tool calls and its reasoning, as its history of calls is rendered.
+  const OutputFormat& output_format() const noexcept { return format_; }
   const std::string& text() const noexcept { return text_; }  // Jinja text of the default template
   // A sentence for the user where something is not as the file says; else empty.
   const std::string& note() const noexcept { return note_; }
@@ -81,6 +85,7 @@ class ChatTemplate {
   std::string text_, note_;
   std::unique_ptr<Compiled> default_, tool_use_;  // tool_use_: null where the file has no such variant
   TemplateCaps caps_;
+  OutputFormat format_;
 };
 
 }  // namespace moraine::chat

@@ -54,7 +54,8 @@ struct Tokenizer::Impl {
     const TokenType type = vocab.type(id);
     std::string_view bytes = vocab.bytes(id);
     if (type == TokenType::kControl || type == TokenType::kUnknown) {
-      if (options.show_control) out += bytes;
+      const bool shown = std::find(options.shown.begin(), options.shown.end(), id) != options.shown.end();
+      if (shown || options.show_control) out += bytes;
       return;
     }
     if (at_start && space_prefix && bytes.starts_with(' ')) bytes.remove_prefix(1);

@@ -75,14 +75,15 @@ Answer::Answer(const Call& call, const Plan& plan, std::unique_ptr<Protocol> pro
       log_(call.log),
       protocol_(std::move(protocol)),
       stream_(plan.stream),
-      keep_tokens_(plan.keep_tokens) {
+      keep_tokens_(plan.keep_tokens),
+      shown_tokens_(plan.shown_tokens) {
   choices_.resize(plan.generations.size());
   tracks_.reserve(choices_.size());
   for (uint32_t i = 0; i < choices_.size(); ++i) {
     choices_[i].index = i;
     choices_[i].n_prompt = static_cast<int32_t>(plan.generations[i].prompt.size());
     choices_[i].stats.n_prompt = choices_[i].n_prompt;
-    tracks_.emplace_back(call.model->tokenizer, plan.stops);
+    tracks_.emplace_back(call.model->tokenizer, plan.stops, shown_tokens_);
   }
 }
 

@@ -71,6 +71,8 @@ struct Plan {
   std::vector<std::string> stops;
   bool stream = false;
   bool keep_tokens = false;  // the protocol wants tokens beside the text
+  std::vector<TokenId>
+      shown_tokens;  // control tokens that are part of the text (calls are written with them)
 };
 
 class Answer : public std::enable_shared_from_this<Answer> {
@@ -89,8 +91,9 @@ class Answer : public std::enable_shared_from_this<Answer> {
     std::size_t begin, end;  // of its text, in bytes of the generation's text
   };
   struct Track {  // what a choice needs while it runs; parallel to choices_
-    Track(std::shared_ptr<const Tokenizer> tokenizer, const std::vector<std::string>& stops)
-        : decoder(std::move(tokenizer), {.text_start = false}), matcher(stops) {}
+    Track(std::shared_ptr<const Tokenizer> tokenizer, const std::vector<std::string>& stops,
+          std::span<const TokenId> shown)
+        : decoder(std::move(tokenizer), {.shown = shown, .text_start = false}), matcher(stops) {}
     std::shared_ptr<Generation> generation;
     StreamDecoder decoder;
     StopMatcher matcher;
@@ -123,6 +126,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   const std::shared_ptr<Log> log_;
   const std::unique_ptr<Protocol> protocol_;
   const bool stream_, keep_tokens_;
+  const std::vector<TokenId> shown_tokens_;  // the decoders' view
   const Clock::time_point start_ = Clock::now();
 
   std::mutex mutex_;

@@ -1,9 +1,9 @@
 // POST /v1/chat/completions (and /chat/completions): OpenAI's chat, with llama-server's additions
-// (timings, prompt_progress). Messages to prompt is chat_prompt.h; how text is cut is answer.h.
+// (timings, prompt_progress). Messages to prompt is chat_prompt.h; how text is cut is answer.h; what of it is
+// content, reasoning or a call is chat/output_parser.h.
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "chat/output_parser.h"
 #include "server/api/chat_prompt.h"
 #include "server/api/endpoints.h"
 #include "server/api/errors.h"
@@ -43,19 +43,39 @@ Json delta_json(const chat::MessageDelta& delta) {
   return json;
 }
 
+Json message_json(const chat::ParsedMessage& message) {
+  Json json = {{"role", "assistant"}, {"content", message.content}, {"refusal", nullptr}};
+  if (!message.reasoning.empty()) json["reasoning_content"] = message.reasoning;
+  if (message.tool_calls.empty()) return json;
+  if (message.content.empty()) json["content"] = nullptr;  // as OpenAI has it
+  for (const chat::ToolCall& call : message.tool_calls) {
+    json["tool_calls"].push_back({{"id", call.id},
+                                  {"type", "function"},
+                                  {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+  }
+  return json;
+}
+
+// A call that the limit or a stop string cut is none: the reason stays that of the cut.
+const char* chat_finish_reason(const Choice& choice, bool called) {
+  return called && choice.stop == StopKind::kEos ? "tool_calls" : finish_reason(choice);
+}
+
 class ChatProtocol final : public Protocol {
  public:
-  ChatProtocol(const Call& call, ChatOptions options)
+  ChatProtocol(const Call& call, ChatOptions options, const ChatPrompt& prompt)
       : tokenizer_(call.model->tokenizer),
         options_(std::move(options)),
         fingerprint_(call.options->build_info),
         id_(new_id("chatcmpl-")),
         created_(unix_seconds()),
-        parsers_(static_cast<std::size_t>(options_.n)) {}
+        tracks_(static_cast<std::size_t>(options_.n)) {
+    for (uint32_t i = 0; i < tracks_.size(); ++i) tracks_[i].parser = prompt.make_parser(i);
+  }
 
   std::string head() override {
     std::string events;
-    for (std::size_t i = 0; i < parsers_.size(); ++i) {
+    for (std::size_t i = 0; i < tracks_.size(); ++i) {
       events += sse(chunk(static_cast<uint32_t>(i), {{"role", "assistant"}, {"content", ""}}));
     }
     return events;
@@ -70,7 +90,9 @@ class ChatProtocol final : public Protocol {
   }
 
   std::string delta(const Choice& choice, const Piece& piece) override {
-    const chat::MessageDelta delta = parsers_[choice.index].push(piece.text);
+    Track& track = tracks_[choice.index];
+    const chat::MessageDelta delta = track.parser->push(piece.text);
+    track.called |= !delta.tool_calls.empty();
     if (delta.empty() && piece.tokens.empty()) return "";
     Json event = chunk(choice.index, delta_json(delta));
     if (options_.logprobs) {
@@ -82,10 +104,12 @@ class ChatProtocol final : public Protocol {
 
   std::string finish(const Choice& choice) override {
     std::string events;
-    const chat::MessageDelta rest = parsers_[choice.index].finish();
+    Track& track = tracks_[choice.index];
+    const chat::MessageDelta rest = track.parser->finish(text_end(choice));
+    track.called |= !rest.tool_calls.empty();
     if (!rest.empty()) events += sse(chunk(choice.index, delta_json(rest)));
     Json event = chunk(choice.index, Json::object());
-    event["choices"][0]["finish_reason"] = finish_reason(choice);
+    event["choices"][0]["finish_reason"] = chat_finish_reason(choice, track.called);
     if (!options_.include_usage) event["timings"] = timings_json({&choice, 1});
     return events + sse(event);
   }
@@ -105,17 +129,12 @@ class ChatProtocol final : public Protocol {
   std::string whole(std::span<const Choice> choices) override {
     Json list = Json::array();
     for (const Choice& choice : choices) {
-      chat::OutputParser& parser = parsers_[choice.index];
-      chat::MessageDelta message = parser.push(choice.text);
-      const chat::MessageDelta rest = parser.finish();
-      Json item = {
-          {"index", choice.index},
-          {"message",
-           {{"role", "assistant"}, {"content", message.content + rest.content}, {"refusal", nullptr}}},
-          {"logprobs", nullptr},
-          {"finish_reason", finish_reason(choice)}};
-      const std::string reasoning = message.reasoning + rest.reasoning;
-      if (!reasoning.empty()) item["message"]["reasoning_content"] = reasoning;
+      const chat::ParsedMessage message =
+          chat::parse_message(*tracks_[choice.index].parser, choice.text, text_end(choice));
+      Json item = {{"index", choice.index},
+                   {"message", message_json(message)},
+                   {"logprobs", nullptr},
+                   {"finish_reason", chat_finish_reason(choice, !message.tool_calls.empty())}};
       if (options_.logprobs) item["logprobs"] = chat_logprobs_json(choice.tokens, *tokenizer_);
       list.push_back(std::move(item));
     }
@@ -149,8 +168,11 @@ class ChatProtocol final : public Protocol {
   const std::string fingerprint_;
   const std::string id_;
   const int64_t created_;
-  // By choice. What a model's family writes beside content (calls, reasoning) will choose the parser.
-  std::vector<chat::PlainTextParser> parsers_;
+  struct Track {
+    std::unique_ptr<chat::OutputParser> parser;
+    bool called = false;  // a tool call was begun
+  };
+  std::vector<Track> tracks_;  // by choice
 };
 
 }  // namespace
@@ -173,9 +195,10 @@ void chat_completions(const Call& call) {
 
   RequestPlan plan = request_plan(call, body, {.n_probs = n_probs});
   options.n = plan.n;
-  const std::string prompt = render_chat_prompt(call, body);
-  add_prompt(call, plan, call.model->tokenizer->encode(prompt, {.add_special = true, .parse_special = true}));
-  Answer::start(call, std::move(plan.plan), std::make_unique<ChatProtocol>(call, std::move(options)));
+  ChatPrompt prompt = chat_prompt(call, body);
+  plan.plan.shown_tokens = prompt.shown_tokens;
+  add_prompt(call, plan, std::move(prompt.tokens));
+  Answer::start(call, std::move(plan.plan), std::make_unique<ChatProtocol>(call, std::move(options), prompt));
 }
 
 }  // namespace moraine::server

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <utility>
 
 #include "server/api/errors.h"
@@ -162,9 +163,6 @@ std::string template_tools(const Call& call, const Fields& body) {
     result.push_back(std::move(shown));
   }
   if (result.empty()) return "";
-  call.log->warn_once("tools",
-                      "A request offers tools: the template shows them to the model, but this version passes "
-                      "its calls on as text.");
   if (choice != nullptr && *choice != "auto") {
     call.log->warn_once("tool_choice",
                         "A request forces a tool call by 'tool_choice', which this version cannot; it "
@@ -184,9 +182,40 @@ std::string template_variables(const Call& call, const Fields& body) {
   return variables.empty() ? "" : dump(variables);
 }
 
+// Where reasoning goes: llama-server's names. "none" leaves it in the content, tags and all.
+bool reasoning_apart(const Fields& body) {
+  const auto format = body.string("reasoning_format").value_or("auto");
+  for (const char* known : {"auto", "deepseek", "deepseek-legacy", "none"}) {
+    if (format == known) return format != "none";
+  }
+  throw bad_request(body.path("reasoning_format"),
+                    fmt::format("'{}' is '{}'; it must be auto, deepseek or none.",
+                                body.path("reasoning_format"), format.substr(0, 64)));
+}
+
+std::vector<TokenId> control_tokens(const Tokenizer& tokenizer, const std::vector<std::string>& texts) {
+  std::vector<TokenId> ids;
+  for (const std::string& text : texts) {
+    const TokenId id = tokenizer.find(text);
+    if (id != kNoToken && tokenizer.is_control(id)) ids.push_back(id);
+  }
+  return ids;
+}
+
+uint64_t random_seed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
 }  // namespace
 
-std::string render_chat_prompt(const Call& call, const Fields& body) {
+std::unique_ptr<chat::OutputParser> ChatPrompt::make_parser(uint32_t choice) const {
+  chat::ParserOptions options = parser_options;
+  options.id_seed += choice;
+  return chat::make_output_parser(format, tools, options);
+}
+
+ChatPrompt chat_prompt(const Call& call, const Fields& body) {
   const Json* messages = body.find("messages");
   if (messages == nullptr) throw bad_request("messages", "'messages' is missing.");
   if (!messages->is_array()) body.wrong_type("messages", "an array");
@@ -210,12 +239,28 @@ std::string render_chat_prompt(const Call& call, const Fields& body) {
   const std::string tools_json = template_tools(call, body);
   const std::string variables_json = template_variables(call, body);
   if (!call.model->chat_template) throw Error(ErrorCode::kUnsupported, call.model->chat_template_error);
+  const chat::ChatTemplate& chat_template = *call.model->chat_template;
   chat::RenderInput input;
   input.messages_json = messages_json;
   input.tools_json = tools_json;
   input.variables_json = variables_json;
   input.add_generation_prompt = body.boolean("add_generation_prompt").value_or(true) || !unfinished.empty();
-  return call.model->chat_template->render(input) + unfinished;
+
+  ChatPrompt prompt;
+  prompt.format = chat_template.output_format();
+  prompt.text = chat_template.render(input);
+  prompt.parser_options.reasoning = chat::reasoning_start(prompt.format, prompt.text, unfinished);
+  prompt.parser_options.apart_reasoning = reasoning_apart(body);
+  prompt.parser_options.single_call = !body.boolean("parallel_tool_calls").value_or(true);
+  prompt.parser_options.calls = !tools_json.empty();
+  prompt.parser_options.id_seed = random_seed();
+  if (!tools_json.empty())
+    prompt.tools = std::make_shared<const chat::ToolTypes>(chat::ToolTypes::from_json(tools_json));
+  prompt.text += unfinished;
+  const Tokenizer& tokenizer = *call.model->tokenizer;
+  prompt.tokens = tokenizer.encode(prompt.text, {.add_special = true, .parse_special = true});
+  prompt.shown_tokens = control_tokens(tokenizer, prompt.format.markers);
+  return prompt;
 }
 
 }  // namespace moraine::server

@@ -1,15 +1,37 @@
-// From a chat request's messages and tools to the text of a prompt: every shape that real clients send
-// is brought into the one that templates know. What templates do with it is src/chat.
+// From a chat request's messages and tools to a prompt, and to the parser of what the model answers: every
+// shape that real clients send is brought into the one that templates know. All protocols share this path:
+// each brings its own body into the shape of /v1/chat/completions. What templates do with it is src/chat.
 #pragma once
 
-#include <string>
+#include <moraine/tokenizer.h>
 
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "chat/output_format.h"
 #include "server/api/context.h"
 #include "server/api/fields.h"
 
 namespace moraine::server {
 
-// Throws ApiError 400 naming the message and field at fault; 500 where the model has no template.
-std::string render_chat_prompt(const Call& call, const Fields& body);
+struct ChatPrompt {
+  std::string text;                   // as the template renders it, special tokens spelled out
+  std::vector<TokenId> tokens;        // the same, encoded
+  std::vector<TokenId> shown_tokens;  // control tokens the parser must see: Plan::shown_tokens
+
+  chat::OutputFormat format;
+  std::shared_ptr<const chat::ToolTypes> tools;  // null: none are offered
+  chat::ParserOptions parser_options;            // but for id_seed
+
+  // A parser for one choice of the answer. Calls of different choices have different ids.
+  std::unique_ptr<chat::OutputParser> make_parser(uint32_t choice) const;
+};
+
+// Of `body` it reads: messages, tools, tool_choice, parallel_tool_calls, reasoning_format, reasoning_effort,
+// chat_template_kwargs, add_generation_prompt. Throws ApiError 400 naming the message and field at fault;
+// 501 where the model has no template.
+ChatPrompt chat_prompt(const Call& call, const Fields& body);
 
 }  // namespace moraine::server

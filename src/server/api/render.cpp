@@ -89,6 +89,10 @@ Json chat_logprobs_json(std::span<const TokenEvent> events, const Tokenizer& tok
   return {{"content", std::move(content)}, {"refusal", nullptr}};
 }
 
+chat::TextEnd text_end(const Choice& choice) {
+  return choice.stop == StopKind::kEos ? chat::TextEnd::kComplete : chat::TextEnd::kCut;
+}
+
 const char* finish_reason(const Choice& choice) {
   return choice.stop == StopKind::kLength ? "length" : "stop";
 }

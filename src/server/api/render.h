@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "chat/output_parser.h"
 #include "server/api/answer.h"
 #include "server/api/json.h"
 
@@ -29,6 +30,8 @@ Json token_logprob_json(const TokenEvent& event, const Tokenizer& tokenizer);
 Json chat_logprobs_json(std::span<const TokenEvent> events, const Tokenizer& tokenizer);
 double shown_logprob(float logprob);  // JSON has no -infinity: OpenAI's -9999
 
+// How a choice's text ended, for its parser: at a stop string or limit it may be half of something.
+chat::TextEnd text_end(const Choice& choice);
 const char* finish_reason(const Choice& choice);  // "stop" or "length"
 
 }  // namespace moraine::server

@@ -59,7 +59,7 @@ void detokenize(const Call& call) {
 
 void apply_template(const Call& call) {
   const Json json = parse_json(call.request().body);
-  reply_json(*call.exchange, {{"prompt", render_chat_prompt(call, Fields(json))}});
+  reply_json(*call.exchange, {{"prompt", chat_prompt(call, Fields(json)).text}});
 }
 
 }  // namespace moraine::server
