@@ -3,6 +3,7 @@
 // All functions are thread-safe unless they say otherwise; nothing here prints or exits.
 #pragma once
 
+#include <moraine/constraint.h>
 #include <moraine/error.h>
 #include <moraine/sampling.h>
 
@@ -136,6 +137,8 @@ struct GenerationRequest {
   int32_t max_tokens = -1;  // < 0: until the model stops or the context is full; 0: only the prompt
   int32_t n_probs = -1;     // < 0: no log-probabilities
   uint32_t choice = 0;      // index among the n choices of a request: keys the draws
+  // Makes what binds this generation, when it is queued; empty: any token may follow.
+  std::function<std::unique_ptr<TokenConstraint>()> constraint;
   // Tokens after which the state is worth keeping, because conversations come back to these places: the end
   // of what all of an agent's requests begin with, the beginnings of messages. Any order.
   std::vector<int32_t> boundaries;

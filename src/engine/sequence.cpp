@@ -24,6 +24,7 @@ Sequence::Sequence(GenerationRequest request, std::shared_ptr<GenerationSink> si
       max_tokens_(request_.max_tokens),
       sampler_(request_.sampling, request_.choice, tokenizer.end_of_generation()),
       tokens_(std::move(request_.prompt)),
+      constraint_(request_.constraint ? request_.constraint() : nullptr),
       queued_at_(Clock::now()) {
   std::sort(request_.boundaries.begin(), request_.boundaries.end());
   for (TokenId t : tokens_) sampler_.accept(t);
@@ -103,7 +104,10 @@ std::optional<FinishReason> Sequence::advance(int32_t n, std::span<const float> 
     if (pending() > 0) return std::nullopt;
     return FinishReason::kLength;  // nothing but the prompt was asked for
   }
-  const TokenId token = sampler_.sample(logits, static_cast<int64_t>(tokens_.size()));
+  std::span<const uint32_t> allowed;
+  if (constraint_) allowed = constraint_->allowed();
+  const TokenId token = sampler_.sample(logits, static_cast<int64_t>(tokens_.size()), allowed);
+  if (token == kNoToken) return FinishReason::kStop;  // nothing can follow
   sampler_.accept(token);
   tokens_.push_back(token);
   ++stats_.n_generated;
@@ -116,7 +120,15 @@ std::optional<FinishReason> Sequence::advance(int32_t n, std::span<const float> 
   return std::nullopt;
 }
 
-void Sequence::finish(FinishReason reason) noexcept { sink_->on_finish(reason, stats_); }
-void Sequence::fail(const Error& error) noexcept { sink_->on_error(error); }
+void Sequence::finish(FinishReason reason) noexcept {
+  constraint_.reset();  // whoever holds the handle need not hold its grammar
+  sink_->on_finish(reason, stats_);
+}
+
+void Sequence::fail(const Error& error) noexcept {
+  constraint_.reset();
+  sink_->on_error(error);
+}
 
 }  // namespace moraine::engine
+  if (constraint_) constraint_->accept(token);

@@ -74,6 +74,7 @@ class Sequence final : public Generation {
   sampling::Sampler sampler_;
   std::vector<TokenId> tokens_;  // prompt and drawn tokens: the timeline
   int32_t computed_ = 0;         // of tokens_, those whose keys and values lie in the pages
+  std::unique_ptr<TokenConstraint> constraint_;  // null: any token may follow
   std::unique_ptr<cache::Timeline> timeline_;
   bool recurrent_ = false;  // the model has states to keep
   bool suspended_ = false;

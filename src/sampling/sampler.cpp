@@ -9,6 +9,7 @@ namespace moraine::sampling {
 namespace {
 
 constexpr int32_t kMaxHistory = 1 << 20;
+constexpr TokenId kNothingLeft = -1;
 constexpr float kBanned = -std::numeric_limits<float>::infinity();
 
 uint64_t mix(uint64_t z) {
@@ -93,6 +94,17 @@ void Sampler::collect(std::span<const float> logits) {
   // Neither a broken model nor infinite parameters (inf - inf) may break the order.
   for (float& l : logits_)
     if (std::isnan(l)) l = kBanned;
+}
+
+void Sampler::forbid_all_but(std::span<const uint32_t> allowed) {
+  constexpr size_t kBits = 32;
+  for (size_t begin = 0, w = 0; begin < logits_.size(); begin += kBits, ++w) {
+    const uint32_t word = w < allowed.size() ? allowed[w] : 0;
+    if (word == UINT32_MAX) continue;
+    const size_t end = std::min(begin + kBits, logits_.size());
+    for (size_t i = begin; i < end; ++i)
+      if ((word >> (i - begin) & 1) == 0) logits_[i] = kBanned;
+  }
 }
 
 void Sampler::keep_top_k() {
@@ -193,16 +205,17 @@ TokenId Sampler::draw(int64_t position) const {
   return best;
 }
 
-TokenId Sampler::sample(std::span<const float> logits, int64_t position) {
+TokenId Sampler::sample(std::span<const float> logits, int64_t position, std::span<const uint32_t> allowed) {
   collect(logits);
+  if (!allowed.empty()) forbid_all_but(allowed);
   if (params_.temperature <= 0.0f) {
     TokenId best = 0;
     for (size_t i = 1; i < logits_.size(); ++i)
       if (logits_[i] > logits_[best]) best = static_cast<TokenId>(i);
-    return best;
+    return !allowed.empty() && logits_[best] == kBanned ? kNothingLeft : best;
   }
   keep_top_k();
-  if (candidates_.empty()) return 0;  // everything banned: the request asked for it
+  if (candidates_.empty()) return allowed.empty() ? 0 : kNothingLeft;  // the request asked for it
   keep_typical();
   keep_top_p();
   keep_min_p();

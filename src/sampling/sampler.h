@@ -1,5 +1,6 @@
 // Draws the next token of one generation: llama-server's chain in its default order (logit bias,
-// penalties, top-k, typical, top-p, min-p, temperature), then the draw. Greedy where temperature <= 0.
+// penalties, what a constraint forbids, top-k, typical, top-p, min-p, temperature), then the draw. Greedy
+// where temperature <= 0.
 //
 // The draw is Gumbel-max: argmax over candidates of logit/T + g(seed, choice, position, purpose, token).
 // Its distribution is exactly the softmax, it needs no order of the candidates, and a drafter that uses
@@ -27,8 +28,9 @@ class Sampler {
   // Tokens that penalties look back on: the prompt first, then each drawn token, in order.
   void accept(TokenId token);
 
-  // logits [n_vocab] are not changed. position: of the token being drawn, in its sequence.
-  TokenId sample(std::span<const float> logits, int64_t position);
+  // logits [n_vocab] are not changed. position: of the token being drawn, in its sequence. allowed: one bit
+  // for each token (TokenConstraint::allowed); empty: all. kNoToken (-1) where none of them is left.
+  TokenId sample(std::span<const float> logits, int64_t position, std::span<const uint32_t> allowed = {});
 
  private:
   struct Candidate {
@@ -37,6 +39,7 @@ class Sampler {
   };
   void collect(std::span<const float> logits);
   void apply_penalties();
+  void forbid_all_but(std::span<const uint32_t> allowed);
   void keep_top_k();
   void keep_typical();
   void keep_top_p();

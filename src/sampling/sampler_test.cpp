@@ -170,6 +170,58 @@ TEST(Sampler, InfiniteParametersAreHarmless) {
   EXPECT_EQ(s.sample(ramp(5), 0), 4);  // 0 * infinity
 }
 
+TEST(Sampler, OnlyAllowedTokensAreDrawn) {
+  std::vector<uint32_t> allowed(3);  // of 80 tokens
+  for (TokenId t : {3, 40, 70}) allowed[t / 32] |= 1u << t % 32;
+  SamplingParams p = plain();
+  p.temperature = 5;
+  std::set<TokenId> seen;
+  Sampler s(p, 0, {});
+  for (int64_t at = 0; at < 300; ++at) seen.insert(s.sample(std::vector<float>(80, 0.0f), at, allowed));
+  EXPECT_EQ(seen, (std::set<TokenId>{3, 40, 70}));
+  p.temperature = 0;
+  EXPECT_EQ(Sampler(p, 0, {}).sample(ramp(80), 0, allowed), 70);
+}
+
+// Filters count what is left, not what is forbidden: otherwise the best forbidden tokens would take their
+// place.
+TEST(Sampler, WhatIsForbiddenTakesNoPlaceInTopK) {
+  const std::vector<uint32_t> allowed = {0b111};
+  SamplingParams p = plain();
+  p.top_k = 2;
+  std::set<TokenId> seen;
+  Sampler s(p, 0, {});
+  for (int64_t at = 0; at < 200; ++at) seen.insert(s.sample(ramp(20), at, allowed));
+  EXPECT_EQ(seen, (std::set<TokenId>{1, 2}));
+}
+
+// A constraint that forbids nothing of what would be drawn changes no draw.
+TEST(Sampler, DrawsStayThoseOfTheirPosition) {
+  const std::vector<float> logits = ramp(20);
+  const std::vector<uint32_t> all = {0xFFFFFu};
+  Sampler s(plain(), 0, {});
+  for (int64_t at = 0; at < 100; ++at) {
+    const TokenId free = s.sample(logits, at);
+    EXPECT_EQ(s.sample(logits, at, all), free);
+    EXPECT_EQ(s.sample(logits, at, std::vector<uint32_t>{1u << free | 1u}), free);
+  }
+}
+
+TEST(Sampler, NothingLeftIsNoToken) {
+  const std::vector<uint32_t> none = {0}, last = {1u << 4};
+  SamplingParams p = plain();
+  for (float temperature : {0.0f, 1.0f}) {
+    p.temperature = temperature;
+    p.logit_bias.clear();
+    EXPECT_EQ(Sampler(p, 0, {}).sample(ramp(5), 0, none), -1);
+    EXPECT_EQ(Sampler(p, 0, {}).sample(ramp(5), 0, last), 4);
+    p.ignore_eos = true;
+    EXPECT_EQ(Sampler(p, 0, std::vector<TokenId>{4}).sample(ramp(5), 0, last), -1);
+    // Words that are missing allow nothing.
+    EXPECT_EQ(Sampler(p, 0, {}).sample(ramp(64), 0, last), 4);
+  }
+}
+
 TEST(LogProbs, TopAreSortedAndNormalised) {
   const std::vector<float> l = {std::log(0.1f), std::log(0.6f), std::log(0.3f)};
   const auto top = top_log_probs(l, 2);
