@@ -109,6 +109,7 @@ std::optional<FinishReason> Sequence::advance(int32_t n, std::span<const float> 
   const TokenId token = sampler_.sample(logits, static_cast<int64_t>(tokens_.size()), allowed);
   if (token == kNoToken) return FinishReason::kStop;  // nothing can follow
   sampler_.accept(token);
+  if (constraint_) constraint_->accept(token);
   tokens_.push_back(token);
   ++stats_.n_generated;
   stats_.generated_ms = ms_between(first_token_at_, Clock::now());
@@ -131,4 +132,3 @@ void Sequence::fail(const Error& error) noexcept {
 }
 
 }  // namespace moraine::engine
-  if (constraint_) constraint_->accept(token);

@@ -72,9 +72,9 @@ class Sequence final : public Generation {
   const Tokenizer& tokenizer_;
   int32_t n_ctx_, n_prompt_, max_tokens_;
   sampling::Sampler sampler_;
+  std::unique_ptr<TokenConstraint> constraint_;  // null: any token may follow
   std::vector<TokenId> tokens_;  // prompt and drawn tokens: the timeline
   int32_t computed_ = 0;         // of tokens_, those whose keys and values lie in the pages
-  std::unique_ptr<TokenConstraint> constraint_;  // null: any token may follow
   std::unique_ptr<cache::Timeline> timeline_;
   bool recurrent_ = false;  // the model has states to keep
   bool suspended_ = false;
