@@ -2,12 +2,19 @@
 
 namespace moraine::model {
 
+constexpr int32_t kSoftmax = 1;  // of the file format's gating functions; 0: not said
+
 ExpertsConfig::ExpertsConfig(const Hparams& h) {
   n_experts = h.integer("expert_count", 1, 1 << 14);
   top_k = h.integer("expert_used_count", 1, n_experts);
   n_ff = h.integer("expert_feed_forward_length", 1, 1 << 20);
   n_ff_shared = h.integer_or("expert_shared_feed_forward_length", 0, 0, 1 << 20);
   normalise = h.flag_or("expert_weights_norm", true);
+  // What other families do, and would be computed wrongly here.
+  if (h.integer_or("expert_gating_func", kSoftmax, 0, 255) > kSoftmax)
+    h.fail("expert_gating_func", "is not a softmax, the only gating that runs here so far");
+  if (h.has("expert_weights_scale") && h.positive("expert_weights_scale") != 1.0f)
+    h.fail("expert_weights_scale", "is not 1; scaled experts do not run here yet");
 }
 
 Experts::Experts(Tensors& t, const std::string& p, int32_t n_embd, const ExpertsConfig& c) {

@@ -32,6 +32,7 @@ CpuExecutable::~CpuExecutable() = default;
 uint64_t CpuExecutable::scratch_bytes() const {
   uint64_t n = scratch_->size() + quant_memory_->size() + split_->size() + moe_->size() +
                pair_scratch_->size() + thread_scratch_->size();
+  for (const auto& stage : stages_) n += stage->scratch_bytes();
   for (const RopeTable& t : ropes_) n += 4 * (t.cos.size() + t.sin.size());
   return n;
 }

@@ -53,6 +53,7 @@ class Stage {
  public:
   virtual ~Stage() = default;
   virtual void run(CpuExecutable& exe, const StepContext& ctx) noexcept = 0;
+  virtual uint64_t scratch_bytes() const { return 0; }  // of its own, beside what stages share
 };
 
 // Cos and sin of every row's position for one set of rope parameters, refilled each step.

@@ -115,6 +115,7 @@ class DeltaNetStage final : public Stage {
  public:
   DeltaNetStage(const plan::GatedDeltaNet& op, CpuExecutable& exe);
   void run(CpuExecutable& exe, const StepContext& ctx) noexcept override;
+  uint64_t scratch_bytes() const override { return taps_.size() * sizeof(float); }
   static int64_t thread_floats(const plan::GatedDeltaNet& op);
 
  private:
