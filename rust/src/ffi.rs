@@ -1,4 +1,5 @@
-//! The exports of `include/moraine_rust.h`, where their contracts are written.
+//! The exports of `include/moraine_rust.h`, where their contracts are written; those of grammars are in
+//! `ffi_constraints.rs`.
 //!
 //! Each catches panics. Out of memory aborts and cannot be caught, so sizes are limited before
 //! (`templates.rs`).
@@ -19,7 +20,7 @@ pub struct Str {
 impl Str {
     /// # Safety
     /// `data` points to `size` readable bytes that outlive the call.
-    unsafe fn text<'a>(self, what: &str) -> Result<&'a str, Failure> {
+    pub unsafe fn text<'a>(self, what: &str) -> Result<&'a str, Failure> {
         if self.data.is_null() || self.size == 0 {
             return Ok("");
         }
@@ -37,7 +38,7 @@ pub struct Text {
 }
 
 impl Text {
-    fn new(text: String) -> Text {
+    pub fn new(text: String) -> Text {
         let mut text = std::mem::ManuallyDrop::new(text.into_bytes());
         Text { data: text.as_mut_ptr(), size: text.len(), capacity: text.capacity() }
     }
@@ -70,11 +71,12 @@ fn status(kind: FailureKind) -> i32 {
         FailureKind::Limit | FailureKind::GivenUp => 3,
         FailureKind::Input => 4,
         FailureKind::Resources => 5,
+        FailureKind::Grammar => 7,
     }
 }
 
 /// Runs `body`, stores what it fails with, panics included.
-unsafe fn guarded(error: *mut ErrorInfo, body: impl FnOnce() -> Result<(), Failure>) -> i32 {
+pub unsafe fn guarded(error: *mut ErrorInfo, body: impl FnOnce() -> Result<(), Failure>) -> i32 {
     let (status, message, line) = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return OK,
         Ok(Err(failure)) => (status(failure.kind), failure.message, failure.line),
@@ -84,7 +86,7 @@ unsafe fn guarded(error: *mut ErrorInfo, body: impl FnOnce() -> Result<(), Failu
                 .map(String::as_str)
                 .or(panic.downcast_ref::<&str>().copied())
                 .unwrap_or("unknown");
-            (INTERNAL, format!("the template engine failed: {reason}"), 0)
+            (INTERNAL, format!("something inside failed: {reason}"), 0)
         }
     };
     error.write(ErrorInfo { message: Text::new(message), line });

@@ -70,6 +70,8 @@ pub enum FailureKind {
     Resources,
     /// The guard stopped it.
     GivenUp,
+    /// A grammar or schema that cannot be used, or a token that it does not allow.
+    Grammar,
 }
 
 #[derive(Debug)]
@@ -201,21 +203,23 @@ fn guarded<T: Send + 'static>(
     limits: &Limits,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    guard::run(limits, work).unwrap_or_else(|stopped| {
-        Err(match stopped {
-            Stopped::Memory => Failure::new(
-                FailureKind::GivenUp,
-                format!("it needs more than {} MB of memory", limits.memory_bytes >> 20),
-            ),
-            Stopped::Time => Failure::new(
-                FailureKind::GivenUp,
-                format!("it takes longer than {} s", limits.time.as_secs()),
-            ),
-            Stopped::NoThread(reason) => {
-                Failure::new(FailureKind::Resources, format!("no thread could be started for it ({reason})"))
-            }
-        })
-    })
+    guard::run(limits, work).unwrap_or_else(|stopped| Err(stopped_failure(limits, stopped)))
+}
+
+/// The guard's word as a failure.
+pub fn stopped_failure(limits: &Limits, stopped: Stopped) -> Failure {
+    match stopped {
+        Stopped::Memory => Failure::new(
+            FailureKind::GivenUp,
+            format!("it needs more than {} MB of memory", limits.memory_bytes >> 20),
+        ),
+        Stopped::Time => {
+            Failure::new(FailureKind::GivenUp, format!("it takes longer than {} s", limits.time.as_secs()))
+        }
+        Stopped::NoThread(reason) => {
+            Failure::new(FailureKind::Resources, format!("no thread could be started for it ({reason})"))
+        }
+    }
 }
 
 struct Compiled {
