@@ -108,10 +108,10 @@ struct TokenEvent {
 enum class FinishReason : uint8_t { kStop, kLength, kCancelled };
 
 struct GenerationStats {
-  int32_t n_prompt = 0;  // tokens of the prompt
-  int32_t n_cached = 0;  // of those, not computed again
-  int32_t n_known =
-      0;  // of those, met before in this order: beyond n_cached a state to go on from was missing
+  int32_t n_prompt = 0;     // tokens of the prompt
+  int32_t n_cached = 0;     // of those, not computed again
+  int32_t n_known = 0;      // of those, met before: from n_cached on a state to continue from was missing
+  TokenId known_next = -1;  // what came after the known ones where the prompt goes on otherwise; -1: nothing
   int32_t n_generated = 0;
   double queued_ms = 0;
   double prompt_ms = 0;  // computing n_prompt - n_cached tokens
@@ -143,6 +143,7 @@ struct GenerationRequest {
   // of what all of an agent's requests begin with, the beginnings of messages. Any order.
   std::vector<int32_t> boundaries;
   uint64_t cache_scope = 0;  // prompts are reused among requests of one scope only
+  bool reuse = true;         // false: the whole prompt is computed, whatever is known of it
   // Generations of one group take turns with other groups for a place to run: a request with many
   // choices does not hold back the next one. 0: a group of its own.
   uint64_t group = 0;

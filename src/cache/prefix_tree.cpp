@@ -41,6 +41,7 @@ struct PrefixTree::Node {
 
 struct PrefixTree::Found {
   int32_t n_tokens = 0, n_common = 0;
+  TokenId known_next = -1;
   Node* node = nullptr;  // holds the last of n_tokens
   Node::Checkpoint* checkpoint = nullptr;
 };
@@ -70,8 +71,12 @@ PrefixTree::Found PrefixTree::find(const Node* root, std::span<const TokenId> to
   for (const Node* node = root; node;) {
     const auto rest = tokens.subspan(node->end());
     const Node* next = nullptr;
+    const Node* nearest = nullptr;  // the child that agrees furthest, of equals the one used last
+    int32_t nearest_n = 0;
     for (Node* child : node->children) {
       const int32_t n = child->common(rest);
+      if (!nearest || n > nearest_n || (n == nearest_n && child->used > nearest->used))
+        nearest = child, nearest_n = n;
       if (n == 0) continue;
       f.n_common = std::max(f.n_common, child->depth + n);
       if (n == kPage) next = child;
@@ -85,6 +90,8 @@ PrefixTree::Found PrefixTree::find(const Node* root, std::span<const TokenId> to
         f.node = child, f.checkpoint = &c;
       }
     }
+    if (nearest && nearest_n < nearest->size() && static_cast<size_t>(nearest_n) < rest.size())
+      f.known_next = nearest->tokens[nearest_n];
     node = next;
   }
   return f;
@@ -96,8 +103,9 @@ PrefixTree::Match PrefixTree::match(Scope scope, std::span<const TokenId> tokens
   const Found f = find(m.last, tokens);
   m.n_tokens = f.n_tokens;
   m.n_common = f.n_common;
-  if (!f.node) return m;
+  m.known_next = f.known_next;
   ++clock_;
+  if (!f.node) return m;
   for (Node* n = f.node; n; n = n->parent) n->used = clock_;
   if (f.checkpoint) {
     f.checkpoint->used = clock_;
@@ -112,10 +120,18 @@ PrefixTree::Match PrefixTree::match(Scope scope, std::span<const TokenId> tokens
   return m;
 }
 
-int32_t PrefixTree::n_cached(Scope scope, std::span<const TokenId> tokens) const {
-  for (const auto& [s, node] : roots_)
-    if (s == scope) return find(node, tokens).n_tokens;
-  return 0;
+PrefixTree::Look PrefixTree::look(Scope scope, std::span<const TokenId> tokens) const {
+  Look l;
+  for (const auto& [s, root] : roots_) {
+    if (s != scope) continue;
+    const Found f = find(root, tokens);
+    l.n_tokens = f.n_tokens;
+    // The page used in part is copied: it stays the tree's to give.
+    const bool whole = f.node && f.n_tokens == f.node->depth + kPage;
+    for (const Node* n = whole || !f.node ? f.node : f.node->parent; n && n->parent; n = n->parent)
+      if (n->page.unique()) l.held_bytes += pool_.page_bytes();
+  }
+  return l;
 }
 
 // The child of `parent` that begins with these tokens: one that is there, or the beginning of it (which then
@@ -194,12 +210,13 @@ void PrefixTree::remove(Node* node) {
   nodes_.pop_back();
 }
 
-// Where the state before this one lies: what a replay would begin with.
-int32_t PrefixTree::state_before(const Node& node, size_t checkpoint) const {
-  if (checkpoint > 0) return node.depth + node.checkpoints[checkpoint - 1].offset;
+// What would have to be computed again without this state: from the one before it on.
+int32_t PrefixTree::tokens_to_replay(const Node& node, size_t checkpoint) const {
+  const int32_t end = node.depth + node.checkpoints[checkpoint].offset;
+  if (checkpoint > 0) return end - node.depth - node.checkpoints[checkpoint - 1].offset;
   for (const Node* n = node.parent; n; n = n->parent)
-    if (!n->checkpoints.empty()) return n->depth + n->checkpoints.back().offset;
-  return 0;
+    if (!n->checkpoints.empty()) return end - n->depth - n->checkpoints.back().offset;
+  return end;
 }
 
 bool PrefixTree::evict_one() {
@@ -207,7 +224,8 @@ bool PrefixTree::evict_one() {
   size_t victim_checkpoint = SIZE_MAX;  // the page
   double least = 0;
   const auto consider = [&](Node* node, size_t checkpoint, double tokens, uint64_t bytes, uint64_t used) {
-    const double value = tokens / static_cast<double>(bytes) / static_cast<double>(1 + clock_ - used);
+    const double value =
+        tokens / static_cast<double>(std::max<uint64_t>(1, bytes)) / static_cast<double>(1 + clock_ - used);
     if (victim && value >= least) return;
     victim = node, victim_checkpoint = checkpoint, least = value;
   };
@@ -216,7 +234,7 @@ bool PrefixTree::evict_one() {
     Node* node = n.get();
     for (size_t i = 0; i < node->checkpoints.size(); ++i) {
       const Node::Checkpoint& c = node->checkpoints[i];
-      consider(node, i, node->depth + c.offset - state_before(*node, i), pool_.state_bytes(), c.used);
+      consider(node, i, tokens_to_replay(*node, i), pool_.state_bytes(), c.used);
     }
     // A page goes from the end of its branch, and where states are needed, with the last of them.
     if (node->pins > 0 || !node->children.empty() || !node->checkpoints.empty()) continue;
@@ -240,13 +258,23 @@ uint64_t PrefixTree::held_bytes() const {
 }
 
 void PrefixTree::trim() {
-  while (held_bytes() > max_bytes_ && evict_one()) {
+  const uint64_t others = pool_.used_bytes() - held_bytes();  // stays as it is: what is freed was held
+  while (pool_.used_bytes() > others + max_bytes_ && evict_one()) {
   }
 }
 
 void PrefixTree::clear() {
-  while (evict_one()) {
+  std::vector<Node*> leaves;
+  for (const auto& node : nodes_) {
+    node->checkpoints.clear();
+    if (node->children.empty()) leaves.push_back(node.get());
   }
+  for (Node* node : leaves)  // and up, as far as nothing else hangs on it
+    while (node->pins == 0 && node->children.empty()) {
+      Node* parent = node->parent;
+      remove(node);
+      node = parent;
+    }
 }
 
 }  // namespace moraine::cache

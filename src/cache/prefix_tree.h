@@ -37,13 +37,19 @@ class PrefixTree {
   struct Match {
     int32_t n_tokens = 0;      // so many need no computing: the longest prefix there is a state for
     int32_t n_common = 0;      // so many tokens are known, with a state or without
+    TokenId known_next = -1;   // what came after those, where these tokens go on otherwise; -1: nothing did
     Node* last = nullptr;      // of the pages that are used whole, the last one; else the scope's root
     Node* in_part = nullptr;   // the page that holds what n_tokens goes beyond them; null: nothing
     plan::StateId state = -1;  // after n_tokens; -1 where n_tokens is 0 or the model has none
   };
   // Of at most tokens.size() tokens. Counts as a use of what it finds. Good until the tree changes.
   Match match(Scope scope, std::span<const TokenId> tokens);
-  int32_t n_cached(Scope scope, std::span<const TokenId> tokens) const;  // match().n_tokens, without a use
+  // The same as a look only.
+  struct Look {
+    int32_t n_tokens = 0;
+    uint64_t held_bytes = 0;  // of their pages, in those that only the tree refers to
+  };
+  Look look(Scope scope, std::span<const TokenId> tokens) const;
 
   static const PageRef& page(const Node& node);
   static const Node* parent(const Node& node);  // null for a root, which has no page
@@ -74,11 +80,11 @@ class PrefixTree {
   Node* root(Scope scope);
   Node* child_for(Node* parent, std::span<const TokenId> tokens, PageRef& page);
   void remove(Node* node);
-  int32_t state_before(const Node& node, size_t checkpoint) const;
+  int32_t tokens_to_replay(const Node& node, size_t checkpoint) const;
 
   MemoryPool& pool_;
   uint64_t max_bytes_ = 0;
-  uint64_t clock_ = 0;                        // matches so far
+  uint64_t clock_ = 0;                        // sequences that began so far
   std::vector<std::unique_ptr<Node>> nodes_;  // flat: a conversation is a chain of thousands
   std::vector<std::pair<Scope, Node*>> roots_;
 };

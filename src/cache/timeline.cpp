@@ -28,7 +28,7 @@ void Timeline::stand_on(PrefixTree::Node* node) {
   node_ = node;
 }
 
-int32_t Timeline::begin(std::span<const TokenId> tokens) {
+int32_t Timeline::begin(std::span<const TokenId> tokens, bool reuse) {
   release();
   const bool recurrent = pool_.state_bytes() > 0;
   if (recurrent) {
@@ -42,8 +42,9 @@ int32_t Timeline::begin(std::span<const TokenId> tokens) {
     release();
     return -1;
   }
-  const PrefixTree::Match m = tree_.match(scope_, tokens.first(tokens.size() - 1));
+  const PrefixTree::Match m = tree_.match(scope_, tokens.first(reuse ? tokens.size() - 1 : 0));
   n_common_ = m.n_common;
+  known_next_ = m.known_next;
   stand_on(m.last);
   n_committed_ = m.n_tokens / kPage * kPage;
   pages_.resize(n_committed_ / kPage);
@@ -84,18 +85,23 @@ void Timeline::commit(std::span<const TokenId> tokens) {
 }
 
 void Timeline::checkpoint(std::span<const TokenId> tokens) {
-  if (pool_.state_bytes() == 0 || tokens.empty()) return;
+  if (pool_.state_bytes() == 0 || pool_.state_bytes() > tree_.max_bytes() || tokens.empty()) return;
   commit(tokens);
   // At a page's end the state belongs to that page, whose parent we no longer stand on.
   const bool at_end = static_cast<int32_t>(tokens.size()) == n_committed_;
   if (at_end ? tree_.has_state_at_end(node_) : tree_.has_state(node_, open_page(tokens))) return;
-  auto copy = take_state();
+  std::optional<StateRef> copy;
+  try {
+    copy = take_state();
+  } catch (const Error&) {  // the system has less than it promised
+  }
   if (!copy) return;
   pool_.copy_state(copy->id(), state_.id());
   if (at_end)
     tree_.keep_at_end(node_, std::move(*copy));
   else
     tree_.keep(node_, open_page(tokens), pages_[n_committed_ / kPage], std::move(*copy));
+  tree_.trim();
 }
 
 void Timeline::finish(std::span<const TokenId> tokens) {
@@ -117,6 +123,7 @@ void Timeline::release() noexcept {
   ids_.clear();
   state_ = StateRef();
   n_committed_ = n_common_ = 0;
+  known_next_ = -1;
 }
 
 }  // namespace moraine::cache

@@ -18,11 +18,13 @@ class Timeline {
   ~Timeline() { release(); }
   Timeline(const Timeline&) = delete;
 
-  // Takes up what is known of these tokens' beginning. Returns how many need no computing: fewer than all, so
-  // that there is a row to draw from. -1: memory is short, even after everything unused was given up; nothing
-  // is held then. Throws Error{kOutOfMemory} where the system has less memory than it promised.
-  int32_t begin(std::span<const TokenId> tokens);
-  int32_t n_common() const { return n_common_; }  // of them, known: what lies beyond lacked a state
+  // Takes up what is known of these tokens' beginning, unless all is to be computed anew. Returns how many
+  // need no computing: fewer than all, so that there is a row to draw from. -1: memory is short, even after
+  // everything unused was given up; nothing is held then. Throws Error{kOutOfMemory} where the system has
+  // less memory than it promised.
+  int32_t begin(std::span<const TokenId> tokens, bool reuse = true);
+  int32_t n_common() const { return n_common_; }      // of them, known: what lies beyond lacked a state
+  TokenId known_next() const { return known_next_; }  // see PrefixTree::Match
 
   // Room for n_tokens tokens. False: as above; what is held stays.
   bool grow_to(int32_t n_tokens);
@@ -54,6 +56,7 @@ class Timeline {
   PrefixTree::Node* node_ = nullptr;  // of the whole pages the tree has, the last; pinned
   int32_t n_committed_ = 0;           // tokens up to it
   int32_t n_common_ = 0;
+  TokenId known_next_ = -1;
 };
 
 }  // namespace moraine::cache

@@ -30,6 +30,7 @@ constexpr double kSliceSecondsBesideDecode = 0.2;
 constexpr int32_t kMinSlice = 16;
 constexpr int kMostLookedAt = 64;  // of those that wait, in one step: looking compares prompts
 constexpr uint64_t kMemoryReserve = 256ull << 20;  // bytes the cache leaves to the rest of the system
+constexpr std::chrono::milliseconds kReliefInterval{500};
 
 // What f threw, as the error one generation ends with: nothing may end the engine's thread.
 template <class F>
@@ -87,6 +88,7 @@ class EngineImpl final : public Engine {
   Batch batch_;
   double seconds_per_row_ = 0;  // of prefill, a moving average
   size_t first_prefill_ = 0;    // whose turn it is among those that prefill
+  Clock::time_point next_relief_{};
 
   mutable std::mutex mutex_;  // guards waiting_, running_'s size, stats_, closing_
   std::condition_variable wake_;
@@ -172,6 +174,7 @@ EngineStats EngineImpl::stats() const {
 // One step after another, as long as anything runs.
 void EngineImpl::run() {
   while (admit()) {
+    relieve_memory();
     drop_cancelled();
     schedule();
     if (!batch_.parts.empty()) collect(forward());
@@ -186,7 +189,11 @@ void EngineImpl::run() {
 // there is memory.
 bool EngineImpl::admit() {
   std::unique_lock lock(mutex_);
-  wake_.wait(lock, [&] { return closing_ || !waiting_.empty() || !running_.empty(); });
+  const auto woken = [&] { return closing_ || !waiting_.empty() || !running_.empty(); };
+  while (!wake_.wait_for(lock, kReliefInterval, woken)) {
+    relieve_memory();
+    stats_.kv_bytes_used = stats_.cache_bytes_used = pool_.used_bytes();
+  }
   if (closing_) return false;
   std::vector<std::pair<std::shared_ptr<Sequence>, Error>> failed;
   const auto running_of_group = [&](const auto& waiting) {
@@ -222,10 +229,13 @@ bool EngineImpl::admit() {
   return true;
 }
 
-// Whether its prompt would fit now, beside what runs: who comes later must not make others wait at once.
+// Whether its prompt would fit beside what runs and its prompts: who comes later must not soon make others
+// wait.
 bool EngineImpl::has_room_for(const Sequence& s) {
-  const auto n = static_cast<int32_t>(s.tokens().size()) + plan::kPageTokens;
-  return pool_.bytes_for(n) <= pool_.free_bytes() + tree_.held_bytes();
+  const auto cached = tree_.look(s.scope(), s.tokens());
+  uint64_t wanted = s.bytes_to_come(pool_) - cached.n_tokens / plan::kPageTokens * pool_.page_bytes();
+  for (const auto& r : running_) wanted += r->bytes_to_come(pool_);
+  return wanted <= pool_.free_bytes() + tree_.held_bytes() - cached.held_bytes;
 }
 
 // Somebody is computing what this one could take from the cache a little later.
@@ -236,7 +246,7 @@ bool EngineImpl::waits_for_company(const Sequence& s) const {
     const auto other = r->tokens();
     const auto n =
         std::mismatch(tokens.begin(), tokens.end(), other.begin(), other.end()).first - tokens.begin();
-    if (n >= r->computed() && n > tree_.n_cached(s.scope(), tokens) + plan::kPageTokens) return true;
+    if (n >= r->computed() && n > tree_.look(s.scope(), tokens).n_tokens + plan::kPageTokens) return true;
   }
   return false;
 }
@@ -245,7 +255,6 @@ bool EngineImpl::waits_for_company(const Sequence& s) const {
 // a client hears of the end, the engine has forgotten it.
 std::shared_ptr<Sequence> EngineImpl::remove(Sequence* s, bool keep) {
   s->leave(keep);
-  relieve_memory();
   std::lock_guard lock(mutex_);
   const GenerationStats& g = s->stats();
   const int32_t n_prompt = std::min(s->computed(), g.n_prompt);  // of one that was cancelled, part
@@ -271,6 +280,9 @@ void EngineImpl::fail(Sequence* s, const Error& error, bool keep) {
 
 // Other programs need memory too: the cache gives way before the system has to kill something.
 void EngineImpl::relieve_memory() {
+  const Clock::time_point now = Clock::now();
+  if (now < next_relief_) return;
+  next_relief_ = now + kReliefInterval;
   while (available_memory() < kMemoryReserve && tree_.evict_one()) {
   }
 }
@@ -378,16 +390,19 @@ void EngineImpl::collect(plan::Status status) {
     if (batch_.prefill_rows < static_cast<int32_t>(batch_.tokens.size())) ++stats_.decode_steps_total;
     stats_.kv_bytes_used = pool_.used_bytes();
   }
-  if (status == plan::Status::kDeviceLost) tree_.clear();
+  if (status == plan::Status::kDeviceLost) {  // and with it everybody's memory
+    for (const auto& s : std::vector(running_))
+      fail(s.get(),
+           Error(ErrorCode::kDeviceLost, "The device was lost in this step; the request can be sent again."),
+           false);
+    tree_.clear();
+    return;
+  }
   for (const Batch::Part& part : batch_.parts) {
-    if (status == plan::Status::kOutOfMemory) {
+    if (status != plan::Status::kOk) {
       fail(part.sequence,
            Error(ErrorCode::kOutOfMemory,
                  "The device ran out of memory in this step; try again, or use a smaller context (-c)."),
-           false);
-    } else if (status != plan::Status::kOk) {
-      fail(part.sequence,
-           Error(ErrorCode::kDeviceLost, "The device was lost in this step; the request can be sent again."),
            false);
     } else {
       const float* row = logits_.get() + std::max(0, part.output) * logits_stride_;

@@ -6,7 +6,8 @@ namespace moraine::engine {
 namespace {
 
 constexpr int32_t kCheckpointTokens = 4096;  // most that is computed again for want of a state
-constexpr int32_t kNearTokens = 64;          // no second state so close to another
+constexpr int32_t kNearTokens = 64;          // the prompt's end is kept, but not so close to another
+constexpr int32_t kApartTokens = 256;        // less between two messages is not worth a state of its own
 
 double ms_between(Clock::time_point a, Clock::time_point b) {
   return std::chrono::duration<double, std::milli>(b - a).count();
@@ -23,26 +24,47 @@ Sequence::Sequence(GenerationRequest request, std::shared_ptr<GenerationSink> si
       n_prompt_(static_cast<int32_t>(request_.prompt.size())),
       max_tokens_(request_.max_tokens),
       sampler_(request_.sampling, request_.choice, tokenizer.end_of_generation()),
-      tokens_(std::move(request_.prompt)),
       constraint_(request_.constraint ? request_.constraint() : nullptr),
+      tokens_(std::move(request_.prompt)),
       queued_at_(Clock::now()) {
-  std::sort(request_.boundaries.begin(), request_.boundaries.end());
+  // The last one always: there the next turn goes on where a template drops what the model thought.
+  auto& b = request_.boundaries;
+  std::sort(b.begin(), b.end());
+  int32_t kept = 0;
+  std::erase_if(b, [&, last = b.empty() ? 0 : b.back()](int32_t at) {
+    if (at != last && at - kept < kApartTokens) return true;
+    kept = at;
+    return false;
+  });
   for (TokenId t : tokens_) sampler_.accept(t);
   stats_.n_prompt = n_prompt_;
+}
+
+uint64_t Sequence::bytes_to_come(const cache::MemoryPool& pool) const {
+  const auto want = cache::pages_for(static_cast<int32_t>(tokens_.size()) + plan::kPageTokens);
+  const auto have = timeline_ ? static_cast<int32_t>(timeline_->pages().size()) : 0;
+  return std::max(0, want - have) * pool.page_bytes() + (timeline_ ? 0 : pool.state_bytes());
 }
 
 bool Sequence::admit(cache::MemoryPool& pool, cache::PrefixTree& tree) {
   recurrent_ = pool.state_bytes() > 0;
   timeline_ = std::make_unique<cache::Timeline>(pool, tree, request_.cache_scope);
-  const int32_t n = timeline_->begin(tokens_);
+  const int32_t n = timeline_->begin(tokens_, request_.reuse || suspended_);
   if (n < 0) {
     timeline_.reset();
     return false;
   }
   computed_ = n;
-  if (stats_.n_generated > 0 || suspended_) return true;  // it goes on after a suspension
+  // Where prompts part others will come back to: to a system prompt that many messages follow.
+  if (const int32_t fork = timeline_->n_common();
+      fork - n >= kNearTokens && n_prompt_ - fork >= kNearTokens) {
+    auto& b = request_.boundaries;
+    b.insert(std::upper_bound(b.begin(), b.end(), fork), fork);
+  }
+  if (suspended_) return true;  // it goes on
   stats_.n_cached = n;
   stats_.n_known = timeline_->n_common();
+  stats_.known_next = timeline_->known_next();
   admitted_at_ = Clock::now();
   stats_.queued_ms = ms_between(queued_at_, admitted_at_);
   return true;
@@ -54,8 +76,11 @@ void Sequence::suspend() {
   suspended_ = true;
 }
 
-void Sequence::leave(bool keep) {
-  if (timeline_ && keep) timeline_->finish(computed_tokens());
+void Sequence::leave(bool keep) noexcept {
+  try {
+    if (timeline_ && keep) timeline_->finish(computed_tokens());
+  } catch (const std::exception&) {  // no memory for the tree's own lists: it goes without
+  }
   timeline_.reset();
 }
 
@@ -65,9 +90,10 @@ int32_t Sequence::stop_after(int32_t position) const {
   const auto& b = request_.boundaries;
   if (const auto next = std::upper_bound(b.begin(), b.end(), position); next != b.end())
     stop = std::min(stop, *next);
-  // The prompt's end, unless a message that the model is to write begins just before it.
+  // Before the prompt's last token, which is always computed: whoever sends the same again begins there. Not
+  // where a message that the model is to write begins just before it.
   const bool near = !b.empty() && b.back() <= n_prompt_ && n_prompt_ - b.back() < kNearTokens;
-  return position < n_prompt_ && !near ? std::min(stop, n_prompt_) : stop;
+  return position < n_prompt_ - 1 && !near ? std::min(stop, n_prompt_ - 1) : stop;
 }
 
 int32_t Sequence::next_stop() const { return recurrent_ ? stop_after(computed_) : INT32_MAX; }

@@ -29,6 +29,8 @@ class Sequence final : public Generation {
   uint64_t group() const { return request_.group; }
   cache::PrefixTree::Scope scope() const { return request_.cache_scope; }
   std::span<const TokenId> tokens() const { return tokens_; }
+  // Memory that its tokens so far and a little more will take beyond what it has. Bytes.
+  uint64_t bytes_to_come(const cache::MemoryPool& pool) const;
   // Begins where the cache leaves off. False: there is no memory for it now. Throws Error{kOutOfMemory}.
   bool admit(cache::MemoryPool& pool, cache::PrefixTree& tree);
   // Gives its memory up to wait for more; what it computed stays in the tree while there is room.
@@ -55,7 +57,7 @@ class Sequence final : public Generation {
 
   // Before the last event: whoever holds the handle must not hold the memory. What was computed is left
   // to the cache, unless it may be wrong.
-  void leave(bool keep);
+  void leave(bool keep) noexcept;
   void finish(FinishReason reason) noexcept;
   void fail(const Error& error) noexcept;
   const GenerationStats& stats() const { return stats_; }
