@@ -61,6 +61,10 @@ def test_meta_only_is_sparse(tmp_path):
     ["--arch", "llama", "--size", "0.6b"],
     ["--arch", "llama", "--seed", "-1"],
     ["--arch", "mamba"],
+    ["--arch", "llama", "--experts", "4"],
+    ["--arch", "qwen35", "--ssm-in"],
+    ["--arch", "qwen3next", "--key-heads", "3"],
+    ["--arch", "qwen3moe", "--top-k", "17"],
 ])
 def test_impossible_arguments_are_refused(tmp_path, arguments):
     with pytest.raises(SystemExit) as end:

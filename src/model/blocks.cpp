@@ -72,7 +72,8 @@ plan::RopeParams read_rope(const Hparams& h, plan::RopeKind kind, int32_t head_d
   else if (scaling == "yarn")
     read_yarn(h, rope);
   else if (scaling != "none")
-    h.fail("rope.scaling.type", fmt::format("is \"{}\"; none, linear and yarn run here", scaling));
+    h.unsupported("rope.scaling.type",
+                  fmt::format("is \"{}\", which does not run here; none, linear and yarn do", scaling));
   rope.magnitude *= h.positive_or("rope.scaling.attn_factor", 1.0f);
   return rope;
 }

@@ -157,6 +157,10 @@ int32_t Hparams::n_vocab() const {
   return static_cast<int32_t>(t.shape[1]);
 }
 
+void Hparams::unsupported(std::string_view key, std::string_view cause) const {
+  throw Error(ErrorCode::kUnsupported, fmt::format("{}: {}.{} {}.", file_.name(), arch_, key, cause));
+}
+
 void Hparams::fail(std::string_view key, std::string_view cause) const {
   file_.metadata().throw_bad(fmt::format("{}.{}", arch_, key), cause);
 }

@@ -98,6 +98,8 @@ class Hparams {
   std::string text_or(std::string_view key, std::string_view fallback) const;
   int32_t n_vocab() const;  // rows of token_embd.weight
   [[noreturn]] void fail(std::string_view key, std::string_view cause) const;
+  // Error{kUnsupported}: nothing is wrong with the file.
+  [[noreturn]] void unsupported(std::string_view key, std::string_view cause) const;
 
  private:
   const gguf::File& file_;

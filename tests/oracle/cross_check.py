@@ -25,7 +25,7 @@ from cases import CASES
 from gguf_file import dequantised
 from recording import HERE, ROOT, digest, model_path
 
-MOST_POSITIONS = 12  # each costs a request that evaluates its whole prefix
+MOST_POSITIONS = 32  # each costs a request that evaluates its whole prefix
 
 
 def start(path):
