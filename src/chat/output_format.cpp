@@ -4,13 +4,21 @@
 
 #include "chat/formats/reasoning.h"
 #include "chat/formats/scanner.h"
+#include "chat/formats/tagged_calls.h"
 
 namespace moraine::chat {
 namespace {
 
-std::unique_ptr<OutputParser> make_call_parser(const OutputFormat&, std::shared_ptr<const ToolTypes>,
-                                               const ParserOptions&) {
-  return std::make_unique<PlainTextParser>();
+std::unique_ptr<OutputParser> make_call_parser(const OutputFormat& format,
+                                               std::shared_ptr<const ToolTypes> tools,
+                                               const ParserOptions& options) {
+  switch (format.calls) {
+    case CallFormat::kQwenXml:
+    case CallFormat::kHermes:
+      return std::make_unique<TaggedCallsParser>(format, std::move(tools), options);
+    default:
+      return std::make_unique<PlainTextParser>();
+  }
 }
 
 std::string_view trim_end(std::string_view text) {
@@ -44,13 +52,17 @@ std::unique_ptr<OutputParser> make_output_parser(const OutputFormat& format,
                                                  std::shared_ptr<const ToolTypes> tools,
                                                  const ParserOptions& options) {
   std::unique_ptr<OutputParser> parser;
+  ReasoningParser::OpensCall opens_call;
+  if (tools != nullptr && options.calls &&
+      (format.calls == CallFormat::kQwenXml || format.calls == CallFormat::kHermes))
+    opens_call = [tools](std::string_view text) { return TaggedCallsParser::opens_call(text, *tools); };
   if (options.calls && format.calls != CallFormat::kNone)
     parser = make_call_parser(format, std::move(tools), options);
   else
     parser = std::make_unique<PlainTextParser>();
   if (format.reasoning_begin.empty()) return parser;
   return std::make_unique<ReasoningParser>(std::move(parser), format, options.reasoning,
-                                           options.apart_reasoning, nullptr);
+                                           options.apart_reasoning, std::move(opens_call));
 }
 
 ReasoningStart reasoning_start(const OutputFormat& format, std::string_view prompt,

@@ -39,13 +39,15 @@ std::string MessageWriter::make_id() const {
 
 void MessageWriter::content(std::string_view text) {
   if (text.empty()) return;
+  // White space between a call and the text behind it parts that text from the one before, if any.
+  const bool parts_nothing = n_calls_ > 0 && !has_content_;
+  if (parts_nothing) text = skip_space(text);
   const size_t last = text.find_last_not_of(kWhiteSpace);
   if (last == text.npos) {
     held_ += text;
     return;
   }
-  // White space between a call and the text behind it parts that text from the one before, if any.
-  if (n_calls_ == 0 || has_content_) delta_.content += held_;
+  if (!parts_nothing) delta_.content += held_;
   held_ = text.substr(last + 1);
   delta_.content += text.substr(0, last + 1);
   has_content_ = true;
