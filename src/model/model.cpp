@@ -1,7 +1,10 @@
 #include "model/model.h"
 
 #include <fmt/format.h>
+
 #include <moraine/error.h>
+#include <charconv>
+#include <set>
 
 #include "model/arch/architectures.h"
 #include "quant/format.h"
@@ -165,6 +168,30 @@ void Hparams::fail(std::string_view key, std::string_view cause) const {
   file_.metadata().throw_bad(fmt::format("{}.{}", arch_, key), cause);
 }
 
+void Model::check_unused(const gguf::File& file) {
+  std::set<std::string_view> bound;
+  for (const plan::Weight& w : weights_) bound.insert(w.name);
+  std::vector<std::string_view> ignored;
+  for (const gguf::TensorInfo& t : file.tensors()) {
+    const std::string_view name = t.name;
+    if (bound.contains(name) || name.ends_with("attn_rot_embd.weight"))
+      continue;  // what rope computes anyway
+    int32_t block = -1;
+    if (name.starts_with("blk.")) std::from_chars(name.data() + 4, name.data() + name.size(), block);
+    if (block >= n_layers_) continue;  // of blocks that predict further tokens
+    if (block >= 0 || name.ends_with(".bias"))
+      throw Error(
+          ErrorCode::kUnsupported,
+          fmt::format("{}: tensor {} has no place in this program's {}: the model is of a variant that "
+                      "does not run here yet, and would answer wrongly without it.",
+                      file.name(), name, file.metadata().get_string("general.architecture")));
+    ignored.push_back(name);
+  }
+  if (!ignored.empty())
+    notes_.push_back(fmt::format("The file has {} tensor{} that nothing uses, such as {}.", ignored.size(),
+                                 ignored.size() == 1 ? "" : "s", ignored.front()));
+}
+
 const std::vector<Architecture>& architectures() {
   static const std::vector<Architecture> all = {
       {"gemma3", create_gemma3},       {"llama", create_llama},   {"mistral3", create_llama},
@@ -177,7 +204,11 @@ std::unique_ptr<Model> create_model(const gguf::File& file) {
   const std::string_view name = file.metadata().get_string("general.architecture");
   std::vector<std::string_view> known;
   for (const Architecture& a : architectures()) {
-    if (a.name == name) return a.create(file);
+    if (a.name == name) {
+      std::unique_ptr<Model> model = a.create(file);
+      model->check_unused(file);
+      return model;
+    }
     known.push_back(a.name);
   }
   throw Error(ErrorCode::kUnsupported,

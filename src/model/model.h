@@ -30,6 +30,10 @@ class Model {
   int32_t n_ctx_train() const { return n_ctx_train_; }
   const std::vector<std::string>& notes() const { return notes_; }
 
+  // Whether anything in the file went unbound that the published model would compute with: a bias, a shared
+  // expert. Throws Error{kUnsupported} naming it; other leftovers become a note.
+  void check_unused(const gguf::File& file);
+
  protected:
   friend class Tensors;
   std::vector<plan::Weight> weights_;

@@ -215,5 +215,34 @@ TEST(FormatThatDoesNotRun, IsRefusedWhereItIsUsed) {
   }
 }
 
+// What the published model would compute with must not be passed over in silence.
+TEST(UnusedTensor, IsRefusedOrTold) {
+  const char* build = std::getenv("MORAINE_BUILD_DIR");
+  const std::string source = std::string(build ? build : "build") + "/test-models/tiny-llama-f32.gguf";
+  const auto with = [&](const std::string& name) {
+    return std::make_unique<testing::EditedModel>(
+        source, std::map<std::string, std::optional<gguf::Value>>{},
+        [&](auto& tensors) { tensors.push_back(testing::f32_tensor(name, std::vector<float>(256, 0.5f))); });
+  };
+  EngineOptions o;
+  for (const char* name : {"blk.0.ffn_up.bias", "blk.1.ffn_gate_shexp.weight", "output.bias"}) {
+    const auto model = with(name);
+    o.model_path = model->path();
+    try {
+      Engine::estimate(o);
+      ADD_FAILURE() << name << " was passed over";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kUnsupported);
+      EXPECT_NE(std::string(e.what()).find(name), std::string::npos) << e.what();
+    }
+  }
+  const auto model = with("somebodys.notes");
+  o.model_path = model->path();
+  o.n_ctx = 256;
+  const auto notes = Engine::load(o)->info().notes;
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_NE(notes[0].find("somebodys.notes"), std::string::npos) << notes[0];
+}
+
 }  // namespace
 }  // namespace moraine
