@@ -1,0 +1,271 @@
+#include "constraint/token_constraint.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <optional>
+#include <utility>
+
+namespace moraine::constraint {
+namespace {
+
+constexpr size_t kTailBytes = 512;  // of the text, kept to find triggers in; longer than any of them
+
+// A matcher and the step it takes next, handed between the engine's thread and a worker.
+class Stepper {
+ public:
+  explicit Stepper(size_t n_words) : words_(n_words) {}
+
+  // Engine's thread: what comes next. The step before must be over.
+  void begin(std::shared_ptr<const Grammar> grammar) { grammar_ = std::move(grammar); }
+  void feed(TokenId token) { token_ = token; }
+  void feed(std::string text) { text_ = std::move(text); }
+  void queue() {
+    const std::lock_guard lock(mutex_);
+    status_ = Status::kQueued;
+  }
+
+  // Worker or engine: takes the step, unless another thread does.
+  void run() noexcept {
+    {
+      const std::lock_guard lock(mutex_);
+      if (status_ != Status::kQueued) return;
+      status_ = Status::kRunning;
+    }
+    bool ok = false;
+    try {
+      ok = step();
+    } catch (const std::exception& e) {
+      error_ = e.what();
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      status_ = ok ? Status::kDone : Status::kFailed;
+    }
+    over_.notify_all();
+  }
+
+  // Engine's thread: waits for the step. False: it failed.
+  bool wait() {
+    run();  // nobody has begun
+    std::unique_lock lock(mutex_);
+    over_.wait(lock, [this] { return status_ == Status::kDone || status_ == Status::kFailed; });
+    return status_ == Status::kDone;
+  }
+
+  std::span<uint32_t> words() { return words_; }
+  bool ended() const { return matcher_ && matcher_->ended(); }
+  const std::string& error() const { return error_; }
+
+ private:
+  enum class Status : uint8_t { kDone, kQueued, kRunning, kFailed };
+
+  bool step() {
+    if (grammar_) matcher_ = std::make_unique<Matcher>(*std::exchange(grammar_, nullptr));
+    const auto token = std::exchange(token_, std::nullopt);
+    const auto text = std::exchange(text_, std::nullopt);
+    const bool ok = (!token || matcher_->accept(*token)) &&
+                    (!text || matcher_->accept(std::string_view(*text))) && matcher_->mask(words_);
+    if (!ok) error_ = matcher_->error();
+    return ok;
+  }
+
+  std::mutex mutex_;  // guards status_; the rest belongs to whoever's turn it is
+  std::condition_variable over_;
+  Status status_ = Status::kDone;
+  std::shared_ptr<const Grammar> grammar_;
+  std::optional<TokenId> token_;
+  std::optional<std::string> text_;
+  std::unique_ptr<Matcher> matcher_;
+  std::vector<uint32_t> words_;
+  std::string error_;
+};
+
+class GrammarConstraint final : public TokenConstraint {
+ public:
+  GrammarConstraint(std::shared_ptr<Service> service, std::shared_ptr<Source> source, Scope scope)
+      : service_(std::move(service)), source_(std::move(source)), scope_(std::move(scope)) {
+    if (scope_.reasoning == Scope::Reasoning::kMayBegin)
+      opener_ = service_->tokenizer->find(scope_.reasoning_begin);
+    if (scope_.reasoning == Scope::Reasoning::kBegun)
+      state_ = State::kReasoning;
+    else
+      leave_reasoning();
+  }
+
+  ~GrammarConstraint() override { drop_stepper(); }
+
+  std::span<const uint32_t> allowed() noexcept override {
+    try {
+      if (state_ != State::kBound) return {};
+      if (!stepper_->wait()) {
+        switch_off(stepper_->error());
+        return {};
+      }
+      if (stepper_->ended() && lazy() && !scope_.single) {  // the call is over
+        drop_stepper();
+        state_ = State::kWatching;
+        tail_.clear();
+        return {};
+      }
+      const auto words = stepper_->words();
+      if (at_start_ && opener_ != kNoToken && static_cast<size_t>(opener_) / 32 < words.size())
+        words[opener_ / 32] |= 1u << opener_ % 32;
+      return words;
+    } catch (const std::exception& e) {
+      switch_off(e.what());
+      return {};
+    }
+  }
+
+  void accept(TokenId token) noexcept override {
+    try {
+      const bool first = std::exchange(at_start_, false);
+      switch (state_) {
+        case State::kOff:
+          break;
+        case State::kBound:
+          if (first && token == opener_) {
+            drop_stepper();
+            state_ = State::kReasoning;
+          } else if (!service_->tokenizer->is_end_of_generation(token)) {
+            stepper_->feed(token);
+            start_step();
+          }
+          break;
+        case State::kReasoning:
+        case State::kWatching:
+          watch(token);
+          break;
+      }
+    } catch (const std::exception& e) {
+      switch_off(e.what());
+    }
+  }
+
+ private:
+  // Free within reasoning; free until a trigger; under the grammar; free for good.
+  enum class State : uint8_t { kReasoning, kWatching, kBound, kOff };
+
+  bool lazy() const { return !scope_.triggers.empty(); }
+
+  void leave_reasoning() {
+    tail_.clear();
+    if (lazy()) {
+      state_ = State::kWatching;
+    } else if (bind()) {
+      start_step();
+    }
+  }
+
+  bool bind() {
+    auto grammar = source_->grammar();
+    if (!grammar) {  // it is compiled still, or cannot be
+      if (!lazy()) state_ = State::kOff;
+      return false;
+    }
+    if (!stepper_) stepper_ = std::make_shared<Stepper>((service_->tokenizer->size() + 31) / 32);
+    stepper_->begin(std::move(grammar));
+    state_ = State::kBound;
+    return true;
+  }
+
+  void start_step() {
+    stepper_->queue();
+    service_->masks.post([stepper = stepper_] { stepper->run(); });
+  }
+
+  // Looks for what ends the reasoning or opens a call in the text that grew by a token.
+  void watch(TokenId token) {
+    if (first_) tail_ = '\n', first_ = false, text_start_ = true;
+    if (token == opener_ && text_start_ && tail_.size() == 1) state_ = State::kReasoning;
+    const std::string_view bytes = service_->tokenizer->token_bytes(token);
+    const size_t before = tail_.size();
+    tail_ += bytes;
+    if (state_ == State::kReasoning) {
+      const size_t end = tail_.find(scope_.reasoning_end);
+      if (end != std::string::npos) return leave_reasoning();
+    }
+    for (const Trigger& trigger : scope_.triggers) {
+      const bool line_start = trigger.line_start || state_ == State::kReasoning;
+      const size_t from = before < trigger.text.size() ? 0 : before - trigger.text.size() + 1;
+      for (size_t at = tail_.find(trigger.text, from); at != std::string::npos;
+           at = tail_.find(trigger.text, at + 1)) {
+        if (trigger.text_start && !(text_start_ && at == 1)) continue;
+        if (line_start && (at == 0 || tail_[at - 1] != '\n')) continue;
+        if (!bind()) return;
+        // A control token is itself; text may have come in any tokens, and a little more with the last.
+        if (trigger.text == bytes && service_->tokenizer->is_control(token))
+          stepper_->feed(token);
+        else
+          stepper_->feed(tail_.substr(at));
+        return start_step();
+      }
+    }
+    if (tail_.size() > kTailBytes) {
+      tail_.erase(0, tail_.size() - kTailBytes / 2);
+      text_start_ = false;
+    }
+  }
+
+  // On a worker: a long text takes its time to free.
+  void drop_stepper() noexcept {
+    if (!stepper_) return;
+    try {
+      service_->masks.post([stepper = stepper_] { (void)stepper; });
+    } catch (const std::exception&) {
+    }
+    stepper_.reset();
+  }
+
+  // Better an answer that is not bound than none: the parsers take whatever comes.
+  void switch_off(const std::string& reason) noexcept {
+    drop_stepper();
+    state_ = lazy() ? State::kWatching : State::kOff;
+    tail_.clear();
+    try {
+      if (service_->log)
+        service_->log("A constraint was given up in the midst of an answer: " + reason + ".");
+      source_->warn("A constraint was given up in the midst of the answer: " + reason + ".");
+    } catch (const std::exception&) {
+    }
+  }
+
+  const std::shared_ptr<Service> service_;
+  const std::shared_ptr<Source> source_;
+  Scope scope_;
+  TokenId opener_ = kNoToken;
+  State state_ = State::kOff;
+  bool at_start_ = true, first_ = true, text_start_ = false;
+  std::string tail_;
+  std::shared_ptr<Stepper> stepper_;
+};
+
+}  // namespace
+
+std::unique_ptr<TokenConstraint> make_constraint(std::shared_ptr<Service> service,
+                                                 std::shared_ptr<Source> source, Scope scope) {
+  return std::make_unique<GrammarConstraint>(std::move(service), std::move(source), std::move(scope));
+}
+
+std::shared_ptr<const Grammar> Source::grammar() const {
+  const std::lock_guard lock(mutex_);
+  return grammar_;
+}
+
+void Source::set(std::shared_ptr<const Grammar> grammar) {
+  const std::lock_guard lock(mutex_);
+  grammar_ = std::move(grammar);
+}
+
+void Source::warn(std::string sentence) {
+  const std::lock_guard lock(mutex_);
+  if (std::find(warnings_.begin(), warnings_.end(), sentence) == warnings_.end())
+    warnings_.push_back(std::move(sentence));
+}
+
+std::vector<std::string> Source::warnings() const {
+  const std::lock_guard lock(mutex_);
+  return warnings_;
+}
+
+}  // namespace moraine::constraint
