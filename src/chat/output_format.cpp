@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "chat/formats/bare_json.h"
+#include "chat/formats/gemma4.h"
+#include "chat/formats/mistral.h"
 #include "chat/formats/reasoning.h"
 #include "chat/formats/scanner.h"
 #include "chat/formats/tagged_calls.h"
@@ -16,9 +19,17 @@ std::unique_ptr<OutputParser> make_call_parser(const OutputFormat& format,
     case CallFormat::kQwenXml:
     case CallFormat::kHermes:
       return std::make_unique<TaggedCallsParser>(format, std::move(tools), options);
-    default:
-      return std::make_unique<PlainTextParser>();
+    case CallFormat::kLlama3:
+    case CallFormat::kGenericJson:
+      return std::make_unique<BareJsonParser>(format, std::move(tools), options);
+    case CallFormat::kMistral:
+      return std::make_unique<MistralParser>(format, std::move(tools), options);
+    case CallFormat::kGemma4:
+      return std::make_unique<Gemma4Parser>(format, std::move(tools), options);
+    case CallFormat::kNone:
+      break;
   }
+  return std::make_unique<PlainTextParser>();
 }
 
 std::string_view trim_end(std::string_view text) {
@@ -56,7 +67,7 @@ std::unique_ptr<OutputParser> make_output_parser(const OutputFormat& format,
   if (tools != nullptr && options.calls &&
       (format.calls == CallFormat::kQwenXml || format.calls == CallFormat::kHermes))
     opens_call = [tools](std::string_view text) { return TaggedCallsParser::opens_call(text, *tools); };
-  if (options.calls && format.calls != CallFormat::kNone)
+  if (options.calls)
     parser = make_call_parser(format, std::move(tools), options);
   else
     parser = std::make_unique<PlainTextParser>();

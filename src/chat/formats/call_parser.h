@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "chat/formats/json_call.h"
 #include "chat/formats/message_writer.h"
 #include "chat/output_format.h"
 
@@ -30,6 +31,19 @@ class CallParser : public OutputParser {
   // From here on, what is taken belongs to a call, until begin_text().
   void begin_call_text() { raw_.clear(), in_call_text_ = true; }
   void begin_text() { in_call_text_ = false; }
+
+  // Lets `call` (JsonCall, XmlCall) read from behind `opening` bytes of rest(); what it read is taken, and
+  // the opening with it, once it is certain that this is a call.
+  template <typename Call>
+  JsonCall::Status read(Call& call, size_t opening) {
+    const bool begun = call.begun();
+    std::string_view in = rest().substr(begun ? 0 : opening);
+    const size_t before = in.size();
+    const JsonCall::Status status = call.push(in, writer_, at_turn_end());
+    if (status != JsonCall::Status::kNoCall && (status != JsonCall::Status::kMore || call.begun()))
+      take(before - in.size() + (begun ? 0 : opening));
+    return status;
+  }
 
   // Nothing follows rest().
   bool at_end() const { return ended_; }

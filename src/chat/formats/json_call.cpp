@@ -7,7 +7,6 @@ namespace moraine::chat {
 namespace {
 
 constexpr size_t kMaxPrefix = 4 << 10;
-constexpr size_t kMaxWhole = 256 << 10;
 
 bool is_name_key(std::string_view key) { return key == "name" || key == "tool_name"; }
 bool is_arguments_key(std::string_view key) {
@@ -135,7 +134,7 @@ JsonCall::Status JsonCall::read_prefix(std::string_view& in, MessageWriter& out,
 }
 
 JsonCall::Status JsonCall::read_whole(std::string_view& in, MessageWriter& out, bool at_end) {
-  const std::string_view all = in.substr(0, kMaxWhole);
+  const std::string_view all = in.substr(0, max_whole_);
   std::string_view rest = all.substr(whole_read_);
   if (whole_read_ == 0) {  // the outer braces of {{...}} are nobody's
     const std::string_view inner = skip_space(skip_space(all).substr(1));
@@ -144,7 +143,7 @@ JsonCall::Status JsonCall::read_whole(std::string_view& in, MessageWriter& out, 
   }
   const RelaxedJson::Status status = whole_.push(rest, strict_, at_end);
   whole_read_ = all.size() - rest.size();
-  if (status == RelaxedJson::Status::kMore && !at_end && in.size() < kMaxWhole) return Status::kMore;
+  if (status == RelaxedJson::Status::kMore && !at_end && in.size() < max_whole_) return Status::kMore;
   if (status != RelaxedJson::Status::kDone || !write_json_call(strict_, tools_, known_only_, out))
     return Status::kNoCall;
   in.remove_prefix(whole_read_);

@@ -20,8 +20,12 @@ class JsonCall {
     kNoCall,  // no call begins here: nothing was taken from `in`
     kBroken,  // the call could not be read to its end; it was closed as valid JSON
   };
+  // Of an object that must be read as a whole because its name comes last.
+  static constexpr size_t kMaxWhole = 256 << 10;
+
   // `known_only`: names that no tool has make no call. `tools` may be null and must outlive the reader.
-  JsonCall(const ToolTypes* tools, bool known_only) : tools_(tools), known_only_(known_only) {}
+  JsonCall(const ToolTypes* tools, bool known_only, size_t max_whole = kMaxWhole)
+      : tools_(tools), known_only_(known_only), max_whole_(max_whole) {}
 
   // Until a name is certain nothing is taken from `in`; it must be there again with more behind it.
   Status push(std::string_view& in, MessageWriter& out, bool at_end);
@@ -37,6 +41,7 @@ class JsonCall {
 
   const ToolTypes* const tools_;
   const bool known_only_;
+  const size_t max_whole_;
   Phase phase_ = Phase::kPrefix;
   std::unique_ptr<ArgumentsReader> arguments_;
   int depth_ = 0;  // braces around the arguments

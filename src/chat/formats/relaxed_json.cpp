@@ -283,7 +283,7 @@ RelaxedJson::Status RelaxedJson::read_escape(std::string_view& in, std::string& 
 }
 
 RelaxedJson::Status RelaxedJson::read_word(std::string_view& in, std::string& out, bool at_end) {
-  const std::string_view stops = style_ == Style::kGemma ? ",}]\n" : ",:}] \t\r\n<\"'{[";
+  const std::string_view stops = style_ == Style::kGemma ? ",}]\n" : ",:}]) \t\r\n<\"'{[";
   const size_t n = std::min(in.find_first_of(stops), in.size());
   if (word_.size() + n > kMaxWord) return Status::kFailed;
   word_ += in.substr(0, n);

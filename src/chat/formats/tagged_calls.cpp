@@ -94,15 +94,8 @@ bool TaggedCallsParser::read_open() {
 }
 
 bool TaggedCallsParser::read_call() {
-  const bool begun = json_ ? json_->begun() : xml_->begun();
-  std::string_view in = rest().substr(begun ? 0 : opening_);
-  const size_t before = in.size();
-  const JsonCall::Status status =
-      json_ ? json_->push(in, writer_, at_turn_end()) : xml_->push(in, writer_, at_turn_end());
-  const bool begun_now = json_ ? json_->begun() : xml_->begun();
-  switch (status) {
+  switch (json_ ? read(*json_, opening_) : read(*xml_, opening_)) {
     case JsonCall::Status::kMore:
-      if (begun_now) take(before - in.size() + (begun ? 0 : opening_));
       return false;
     case JsonCall::Status::kNoCall:
       begin_text();
@@ -112,13 +105,12 @@ bool TaggedCallsParser::read_call() {
       return true;
     case JsonCall::Status::kDone:
     case JsonCall::Status::kBroken:
-      take(before - in.size() + (begun ? 0 : opening_));
-      begin_text();
-      line_start_ = true;
-      state_ = State::kAfter;
-      return true;
+      break;
   }
-  return false;
+  begin_text();
+  line_start_ = true;
+  state_ = State::kAfter;
+  return true;
 }
 
 // Behind a call: its closing tag, or another call within the same tags.

@@ -1,0 +1,91 @@
+// Calls that are JSON objects, as grammars: Hermes (Qwen 2.5 and 3), Mistral, Llama 3, and the generic form.
+#include <fmt/format.h>
+
+#include "chat/formats/call_grammar.h"
+#include "chat/formats/json_text.h"
+#include "constraint/lark.h"
+
+namespace moraine::chat {
+namespace {
+
+using constraint::lark_text;
+
+// a0, a1, ...: the arguments of each tool.
+std::string argument_rules(std::span<const ToolSchema> tools) {
+  std::string rules;
+  for (size_t i = 0; i < tools.size(); ++i) {
+    const std::string schema =
+        tools[i].relaxed
+            ? constraint::lark_schema(R"({"type":"object"})", constraint::Properties::kAsSchemaSays)
+            : constraint::lark_schema(tools[i].parameters, constraint::Properties::kNamedOnly);
+    rules += fmt::format("a{}: {}\n", i, schema);
+  }
+  return rules;
+}
+
+// object: {"name": NAME, "<member>": ARGUMENTS}. `tail`: Lark behind the arguments.
+std::string object_rules(std::span<const ToolSchema> tools, std::string_view member, std::string_view tail) {
+  std::string choices;
+  for (size_t i = 0; i < tools.size(); ++i)
+    choices +=
+        fmt::format("{}{} a{}", i > 0 ? " | " : "",
+                    lark_text(fmt::format("{{\"name\": {}, \"{}\": ", quoted(tools[i].name), member)), i);
+  return fmt::format("object: ({}) {}\"}}\"\n", choices, tail) + argument_rules(tools);
+}
+
+}  // namespace
+
+CallGrammar hermes_call_grammar(std::span<const ToolSchema> tools, const LarkToken& token) {
+  return {.rules =
+              fmt::format("call: {} /\\n?/ object /\\n?/ {}\n", token("<tool_call>"), token("</tool_call>")) +
+              object_rules(tools, "arguments", ""),
+          .triggers = {{.text = "<tool_call>"}}};
+}
+
+// An array of all calls, or since its 11th tokenizer one call behind each tag.
+CallGrammar mistral_call_grammar(std::span<const ToolSchema> tools, const LarkToken& token) {
+  std::string named;
+  for (size_t i = 0; i < tools.size(); ++i)
+    named += fmt::format("{}{} id? {} a{}", i > 0 ? " | " : "", lark_text(tools[i].name), token("[ARGS]"), i);
+  return {.rules = fmt::format("call: {} (array | named)\n"
+                               "array: /\\s?/ \"[\" object (\", \" object)* \"]\"\n"
+                               "named: {}\n"
+                               "id: {} /[a-zA-Z0-9]{{9}}/\n",
+                               token("[TOOL_CALLS]"), named, token("[CALL_ID]")) +
+                   object_rules(tools, "arguments", "(\", \\\"id\\\": \\\"\" /[a-zA-Z0-9]{9}/ \"\\\"\")? "),
+          .triggers = {{.text = "[TOOL_CALLS]"}}};
+}
+
+CallGrammar llama3_call_grammar(std::span<const ToolSchema> tools) {
+  CallGrammar grammar{.rules = "call: object\n" + object_rules(tools, "parameters", "")};
+  for (const ToolSchema& tool : tools)
+    grammar.triggers.push_back(
+        {.text = fmt::format("{{\"name\": {}, ", quoted(tool.name)), .text_start = true});
+  return grammar;
+}
+
+// Nothing opens it for certain: an answer may be JSON that is no call.
+CallGrammar generic_call_grammar(std::span<const ToolSchema> tools) {
+  return {.rules = "call: object\n" + object_rules(tools, "arguments", "")};
+}
+
+CallGrammar call_grammar(CallFormat format, std::span<const ToolSchema> tools, const LarkToken& token) {
+  switch (format) {
+    case CallFormat::kQwenXml:
+      return xml_call_grammar(tools, token);
+    case CallFormat::kHermes:
+      return hermes_call_grammar(tools, token);
+    case CallFormat::kMistral:
+      return mistral_call_grammar(tools, token);
+    case CallFormat::kLlama3:
+      return llama3_call_grammar(tools);
+    case CallFormat::kGenericJson:
+      return generic_call_grammar(tools);
+    case CallFormat::kGemma4:  // its own notation of values
+    case CallFormat::kNone:
+      return {};
+  }
+  return {};
+}
+
+}  // namespace moraine::chat
