@@ -8,10 +8,11 @@
 //   q5_0  d[8] f16 | qh[8][4]: bit t of byte (row, i) is bit 4 of value 4t+i | nibbles as q4_0
 //   q5_1  d[8] m[8] f16 | qh and nibbles as q5_0
 //   q8_0  d[8] f16 | 8 steps of int8, values 4s..4s+3
-//   q2_K  d[8] dmin[8] f16 | scales and mins [16][8], as in the file | for each half 8 steps: bits 2u: values
-//   32u+l q3_K  d[8] f16 | scales [12][8], as in the file | 8 steps: bit j of value l of sub-blocks 32j | as
-//   q2_K's steps q4_K  d[8] dmin[8] f16 | scales 48 | mins 48 | 4 chunks x 8 steps: low nibbles sub-block 2c,
-//   high 2c+1
+//   q2_K  d[8] dmin[8] f16 | scales and mins [16][8], as in the file | for each half 8 steps:
+//         bits 2u: values 32u+l
+//   q3_K  d[8] f16 | scales [12][8], as in the file | 8 steps: bit j of value l of sub-blocks 32j
+//         | as q2_K's steps
+//   q4_K  d[8] dmin[8] f16 | scales 48 | mins 48 | 4 chunks x 8 steps: low nibbles sub-block 2c, high 2c+1
 //         scales: L[4][8]: low nibble = low 4 bits of sub-block j, high nibble = of j+4;
 //                 H[2][8]: bits 2u..2u+1 = high 2 bits of sub-block 4t+u; mins alike
 //   q5_K  as q4_K, then qh 8 steps (bit 2c of value 4s+i for sub-block 2c, bit 2c+1 for 2c+1), nibbles

@@ -137,6 +137,8 @@ TEST_P(MoeOp, IsWhatThePlanSays) {
     EXPECT_TRUE(same_bytes(whole, experts.runner({"", threads}).run(tokens))) << threads << " threads";
   // Fewer rows at most: the result's columns are cut elsewhere.
   EXPECT_TRUE(same_bytes(whole, experts.runner({"", 2, 7}).run(tokens, {1, 7, 3})));
+  // And where there is room for more, by the rows of each step.
+  EXPECT_TRUE(same_bytes(whole, experts.runner({}).run(tokens, {1, c.n_rows / 2, 5})));
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -42,28 +42,29 @@ MoeStage::MoeStage(const plan::Moe& op, const QuantBuffer* gate_quant, const Qua
   n_embd_ = exe.value(op.in).width;
   // Experts lie in whole groups of rows; architectures refuse files where they do not.
   MORAINE_CHECK(op.n_ff % kGroupRows == 0 && n_embd_ % kGroupRows == 0);
-  const int64_t max_pairs = int64_t{exe.limits().max_rows} * op.top_k;
-  // Columns of the result summed at a time: what bounds the products that wait for their row's sum.
-  const int64_t columns = static_cast<int64_t>(kSumBytes / (4 * max_pairs)) / kGroupRows * kGroupRows;
-  n_columns_ = static_cast<int32_t>(std::clamp<int64_t>(columns, kGroupRows, n_embd_));
-  exe.need_moe_scratch(lay_out(nullptr, max_pairs).bytes);
+  exe.need_moe_scratch(lay_out(nullptr, int64_t{exe.limits().max_rows} * op.top_k).bytes);
 }
 
-MoeStage::Work MoeStage::lay_out(uint8_t* memory, int64_t max_pairs) const {
+MoeStage::Work MoeStage::lay_out(uint8_t* memory, int64_t n_pairs) const noexcept {
   Carver c{memory};
   Work w = {};
-  w.expert = c.take<int32_t>(max_pairs);
-  w.weight = c.take<float>(max_pairs);
-  w.pair_at = c.take<int32_t>(max_pairs);
-  w.place = c.take<int32_t>(max_pairs);
+  w.expert = c.take<int32_t>(n_pairs);
+  w.weight = c.take<float>(n_pairs);
+  w.pair_at = c.take<int32_t>(n_pairs);
+  w.place = c.take<int32_t>(n_pairs);
   w.first = c.take<int32_t>(op_.n_experts + 1);
-  w.tiles = c.take<Tile>(op_.n_experts + max_pairs / kPairTile);
-  w.hidden = c.take<float>(max_pairs * op_.n_ff);
+  w.tiles = c.take<Tile>(op_.n_experts + n_pairs / kPairTile);
+  w.hidden = c.take<float>(n_pairs * op_.n_ff);
   // Of whichever block width `down` has: 32 needs the most scales.
-  w.q = c.take<int8_t>(max_pairs * op_.n_ff);
-  w.d = c.take<float>(max_pairs * op_.n_ff / 32);
-  w.sums = c.take<int16_t>(max_pairs * op_.n_ff / 16);
-  w.products = c.take<float>(max_pairs * n_columns_);
+  w.q = c.take<int8_t>(n_pairs * op_.n_ff);
+  w.d = c.take<float>(n_pairs * op_.n_ff / 32);
+  w.sums = c.take<int16_t>(n_pairs * op_.n_ff / 16);
+  // Columns of the result are summed so many at a time, which bounds the products that wait for their row's
+  // sum. By the pairs there are, not those there may be: each slice costs two barriers, and decoding fits in
+  // one.
+  const int64_t floats = std::max<int64_t>(kSumBytes / sizeof(float), n_pairs * kGroupRows);
+  w.n_columns = static_cast<int32_t>(std::min<int64_t>(floats / n_pairs / kGroupRows * kGroupRows, n_embd_));
+  w.products = c.take<float>(std::min(floats, n_pairs * n_embd_));
   w.bytes = c.at;
   return w;
 }
@@ -182,8 +183,8 @@ void MoeStage::down(CpuExecutable& exe, const Work& w, const Tile& tile, int32_t
     a.xf = w.hidden + at * op_.n_ff;
     a.xf_stride = op_.n_ff;
   }
-  a.y = w.products + at * n_columns_ + (g0 * kGroupRows - first_column);
-  a.y_stride = n_columns_;
+  a.y = w.products + at * w.n_columns + (g0 * kGroupRows - first_column);
+  a.y_stride = w.n_columns;
   be.kernels().matmul[static_cast<int>(weight.decl.dtype)](a);
 }
 
@@ -208,8 +209,8 @@ void MoeStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
   CpuBackend& be = exe.backend();
   const Kernels& k = be.kernels();
   ThreadPool& pool = be.pool();
-  const Work w = lay_out(exe.moe_scratch(), int64_t{exe.limits().max_rows} * op_.top_k);
   const int32_t n_pairs = ctx.n_rows * op_.top_k;
+  const Work w = lay_out(exe.moe_scratch(), n_pairs);
   const Rows router = exe.rows(op_.router, ctx), out = exe.rows(op_.out, ctx);
   const int32_t row_chunk = std::max(1, ctx.n_rows / (4 * pool.size()));
   const int32_t row_tasks = (ctx.n_rows + row_chunk - 1) / row_chunk;
@@ -237,8 +238,8 @@ void MoeStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
                  w.sums + p * (op_.n_ff / 16));
     });
   }
-  for (int32_t column = 0; column < n_embd_; column += n_columns_) {
-    const int32_t n = std::min(n_columns_, n_embd_ - column);
+  for (int32_t column = 0; column < n_embd_; column += w.n_columns) {
+    const int32_t n = std::min(w.n_columns, n_embd_ - column);
     for_each_tile(pool, w, n_tiles, column / kGroupRows, n / kGroupRows, be.weight(op_.down).group_bytes,
                   [&](const Tile& tile, int32_t g0, int32_t g1, int) { down(exe, w, tile, g0, g1, column); });
     for_rows([&](int32_t r) {
@@ -246,7 +247,7 @@ void MoeStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
       std::fill_n(y, n, 0.0f);
       for (int32_t j = 0; j < op_.top_k; ++j) {
         const int64_t pair = int64_t{r} * op_.top_k + j;
-        k.add_scaled(y, w.products + int64_t{w.place[pair]} * n_columns_, w.weight[pair], n);
+        k.add_scaled(y, w.products + int64_t{w.place[pair]} * w.n_columns, w.weight[pair], n);
       }
     });
   }

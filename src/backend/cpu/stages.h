@@ -154,10 +154,12 @@ class MoeStage final : public Stage {
     int8_t* q;
     float* d;
     int16_t* sums;
-    float* products;  // by place: [n_columns_]
+    float* products;  // by place: [n_columns]
+    int32_t n_columns;
     uint64_t bytes;
   };
-  Work lay_out(uint8_t* memory, int64_t max_pairs) const;
+  // Of n_pairs; takes no more than that of any greater number does.
+  Work lay_out(uint8_t* memory, int64_t n_pairs) const noexcept;
   void route_row(const float* logits, int32_t* expert, float* weight) const noexcept;
   int32_t sort_pairs(const Work& w, int32_t n_pairs) const noexcept;
   void gate_up(CpuExecutable& exe, const StepContext& ctx, const Work& w, const Tile& tile, int32_t g0,
@@ -170,7 +172,7 @@ class MoeStage final : public Stage {
 
   plan::Moe op_;
   QuantBuffer gate_quant_, up_quant_;
-  int32_t n_embd_, n_columns_;
+  int32_t n_embd_;
 };
 
 }  // namespace moraine::cpu

@@ -1,5 +1,5 @@
 // Matrix products of formats with 256-value blocks: the loops that all of them share. A format gives its
-// bytes and their unpacking: matmul_k.cpp, matmul_k23.cpp, matmul_codebook.cpp.
+// bytes and their unpacking: matmul_k.cpp, matmul_k23.cpp, matmul_iq4_xs.cpp.
 //
 // The eight rows of a group are the eight lanes. A block is eight parts of 32 values; a part's dot
 // products stay 16 bits wide until one multiplication by the part's integer scales widens them. Up to four
