@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "chat/repair.h"
+
 namespace moraine::chat {
 namespace {
 
@@ -56,8 +58,14 @@ void mend_arguments(Json& message, bool as_objects) {
       if (is_too_deep(text)) continue;
       Json object = Json::parse(text, nullptr, /*allow_exceptions=*/false);
       if (object.is_object()) *arguments = std::move(object);
-    } else if (!as_objects && arguments->is_object()) {
-      *arguments = arguments->dump();
+    } else if (!as_objects) {
+      // Text that a client wrote is compact; what the model wrote was not.
+      if (arguments->is_string() && !is_too_deep(arguments->get_ref<const std::string&>())) {
+        Json object = Json::parse(arguments->get_ref<const std::string&>(), nullptr, false);
+        if (object.is_object()) *arguments = std::move(object);
+      }
+      if (!arguments->is_object()) continue;
+      *arguments = python_json(*arguments);
     }
   }
 }
@@ -88,7 +96,8 @@ void mend_content(Json& message, const TemplateCaps& caps) {
 
 }  // namespace
 
-std::string mend_messages(std::string_view messages_json, const TemplateCaps& caps) {
+std::string mend_messages(std::string_view messages_json, const TemplateCaps& caps,
+                          std::string_view untold_tools) {
   Json messages = parse(messages_json, "messages");
   if (!messages.is_array()) refuse("\"messages\" must be an array.");
   for (Json& message : messages) {
@@ -96,6 +105,7 @@ std::string mend_messages(std::string_view messages_json, const TemplateCaps& ca
     mend_arguments(message, caps.object_arguments);
     mend_content(message, caps);
   }
+  repair_conversation(messages, caps, untold_tools);
   return messages.dump();
 }
 

@@ -6,11 +6,28 @@
 namespace moraine::chat {
 namespace {
 
-constexpr TemplateCaps kStringsOnly{.object_arguments = true};
-constexpr TemplateCaps kAll{.object_arguments = true, .text_parts = true, .null_content = true};
+// Of templates that take any conversation: what is done to single messages shows.
+constexpr TemplateCaps any_conversation(bool object_arguments, bool text_parts, bool null_content) {
+  return {.system_role = true,
+          .tools = true,
+          .tool_calls = true,
+          .tool_results = true,
+          .object_arguments = object_arguments,
+          .text_parts = text_parts,
+          .null_content = null_content,
+          .late_system = true,
+          .repeated_roles = true,
+          .several_calls = true,
+          .assistant_first = true,
+          .no_user = true,
+          .user_after_tool = true};
+}
+constexpr TemplateCaps kStringsOnly = any_conversation(true, false, false);
+constexpr TemplateCaps kAll = any_conversation(true, true, true);
+constexpr TemplateCaps kTextArguments = any_conversation(false, false, false);
 
 std::string call(const std::string& arguments) {
-  return R"([{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":)" +
+  return R"([{"role":"assistant","content":"","tool_calls":[{"id":"1","function":{"name":"f","arguments":)" +
          arguments + "}}]}]";
 }
 
@@ -27,8 +44,11 @@ TEST(MendMessages, ArgumentsBecomeObjects) {
 }
 
 TEST(MendMessages, ArgumentsBecomeTextWhereTheTemplateWantsText) {
-  EXPECT_EQ(mend_messages(call(R"({"a":1})"), TemplateCaps{}), call(R"("{\"a\":1}")"));
-  EXPECT_EQ(mend_messages(call(R"("{ \"a\": 1}")"), TemplateCaps{}), call(R"("{ \"a\": 1}")"));
+  // Spaced as Python does, whoever wrote it.
+  const std::string text = call(R"("{\"a\": 1, \"b\": [2, {}]}")");
+  EXPECT_EQ(mend_messages(call(R"({"a":1,"b":[2,{}]})"), kTextArguments), text);
+  EXPECT_EQ(mend_messages(call(R"("{ \"a\":1,\"b\":[2,{ }]}")"), kTextArguments), text);
+  EXPECT_EQ(mend_messages(call(R"("no object")"), kTextArguments), call(R"("no object")"));
 }
 
 TEST(MendMessages, TextPartsAreOneStringWhereTheTemplateDoesNotTakeParts) {
@@ -56,7 +76,7 @@ TEST(MendMessages, NullOrMissingContentBecomesEmptyWhereTheTemplateCannotTakeIt)
 
 TEST(MendMessages, OddShapesAreKeptOrRefused) {
   for (const char* kept :
-       {R"([{"tool_calls":3,"content":""}])", R"([{"tool_calls":[1,{}],"content":""}])", "[]"})
+       {R"([{"tool_calls":3,"content":""}])", R"([{"tool_calls":[1],"content":""}])", "[]"})
     EXPECT_EQ(mend_messages(kept, kAll), kept);
   for (const char* refused : {"", "{}", "[[]]", "[1]", "[{]", "nul"})
     EXPECT_THROW(mend_messages(refused, kAll), Error) << refused;

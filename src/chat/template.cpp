@@ -3,11 +3,13 @@
 #include <moraine/error.h>
 #include <moraine_rust.h>
 
+#include <algorithm>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "chat/formats/detect.h"
 #include "chat/messages.h"
+#include "chat/repair.h"
 
 namespace moraine::chat {
 namespace {
@@ -165,7 +167,19 @@ std::string ChatTemplate::render(const RenderInput& input) const {
   const bool has_tools = !input.tools_json.empty() && input.tools_json != "[]" && input.tools_json != "null";
   const Compiled& compiled = has_tools && tool_use_ ? *tool_use_ : *default_;
   if (!input.mend_messages) return compiled.render(input, input.messages_json);
-  return compiled.render(input, mend_messages(input.messages_json, caps_));
+  const std::string_view untold = has_tools && !caps_.tools ? input.tools_json : std::string_view();
+  const std::string mended = mend_messages(input.messages_json, caps_, untold);
+  try {
+    return compiled.render(input, mended);
+  } catch (const Error& refused) {
+    if (refused.code() != ErrorCode::kInvalidArgument) throw;
+    // What probing did not foresee: the same words in the plainest shape there is.
+    try {
+      return compiled.render(input, mend_messages(input.messages_json, plainest(caps_), untold));
+    } catch (const Error&) {
+      throw refused;
+    }
+  }
 }
 
 // Renders short conversations with marks in them and looks which marks appear.
@@ -234,6 +248,56 @@ void ChatTemplate::probe() {
         render({.messages_json = messages, .tools_json = kTools, .now_unix_s = 0, .mend_messages = false});
   }
   format_ = detect_output_format(history, text_);
+
+  const auto shows_all = [&](const std::string& messages, std::initializer_list<std::string_view> marks) {
+    try {
+      const std::string text =
+          render({.messages_json = messages, .tools_json = kTools, .now_unix_s = 0, .mend_messages = false});
+      return std::all_of(marks.begin(), marks.end(),
+                         [&](std::string_view mark) { return text.find(mark) != text.npos; });
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  const auto say = [](std::string_view role, std::string_view text) {
+    return R"({"role":")" + std::string(role) + R"(","content":")" + std::string(text) + R"("})";
+  };
+  const std::string u = say("user", "user_1"), a = say("assistant", "assistant_1");
+  caps_.late_system =
+      caps_.system_role && shows_all("[" + say("system", "s_1") + "," + say("system", "s_2") + "," + u + "," +
+                                         a + "," + say("system", "s_3") + "," + u + "]",
+                                     {"s_1", "s_2", "s_3"});
+  caps_.repeated_roles = shows_all("[" + u + "," + say("user", "user_2") + "," + a + "," +
+                                       say("assistant", "assistant_2") + "," + say("user", "user_3") + "]",
+                                   {"user_1", "user_2", "assistant_1", "assistant_2", "user_3"});
+  caps_.assistant_first = shows_all("[" + a + "," + u + "]", {"assistant_1", "user_1"});
+  caps_.no_user = shows_all("[" + a + "]", {"assistant_1"}) &&
+                  (!caps_.system_role || shows_all("[" + say("system", "s_1") + "]", {"s_1"}));
+  if (!caps_.tool_calls) return;
+
+  const auto call = [&](std::string_view id, std::string_view name) {
+    return R"({"id":")" + std::string(id) + R"(","type":"function","function":{"name":")" +
+           std::string(name) + R"(","arguments":)" + std::string(arguments) + "}}";
+  };
+  const auto result = [](std::string_view id, std::string_view text) {
+    return R"({"role":"tool","tool_call_id":")" + std::string(id) + R"(","content":")" + std::string(text) +
+           R"("})";
+  };
+  const std::string calls = R"({"role":"assistant","content":"","tool_calls":[)";
+  const std::string one = calls + call("call00001", "tool_1") + "]}";
+  caps_.several_calls =
+      shows_all("[" + u + "," + calls + call("call00001", "tool_1") + "," + call("call00002", "tool_2") +
+                    "]}," + result("call00001", "result_1") + "," + result("call00002", "result_2") + "]",
+                {"tool_1", "tool_2", "result_1", "result_2"});
+  caps_.user_after_tool = shows_all(
+      "[" + u + "," + one + "," + result("call00001", "result_1") + "," + say("user", "user_2") + "]",
+      {"tool_1", "result_1", "user_2"});
+  caps_.short_call_ids =
+      !shows_all(
+          "[" + u + "," + calls + call("toolu_01", "tool_1") + "]}," + result("toolu_01", "result_1") + "]",
+          {"tool_1", "result_1"}) &&
+      shows_all("[" + u + "," + one + "," + result("call00001", "result_1") + "]", {"tool_1", "result_1"});
+  format_.short_call_ids |= caps_.short_call_ids;
 }
 
 }  // namespace moraine::chat

@@ -43,6 +43,14 @@ struct TemplateCaps {
   bool null_content = false;      // content may be null beside tool calls
   bool reasoning = false;         // the text of the template speaks of reasoning_content or <think>
   bool enable_thinking = false;   // it looks at the variable enable_thinking
+  // Conversations it takes as they are; see repair.h for the others.
+  bool late_system = false;      // system messages behind others appear in the prompt
+  bool repeated_roles = false;   // two messages of a user, or of the assistant, one after the other
+  bool several_calls = false;    // of one message
+  bool assistant_first = false;  // before any message of a user
+  bool no_user = false;          // nothing of a user at all
+  bool user_after_tool = false;  // a user who speaks before the assistant answered to a result
+  bool short_call_ids = false;   // ids of calls must be 9 letters and digits
 };
 
 struct RenderInput {
