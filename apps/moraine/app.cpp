@@ -36,6 +36,14 @@ llama-perplexity counts: in chunks of 512 tokens, the second half of each.
   moraine perplexity MODEL.gguf -f wiki.test.raw       on yours
   moraine perplexity MODEL.gguf --chunks 4 --json      a first look, for a script
 )";
+constexpr char kAgentsDetails[] = R"(
+Sends what a file of tools/agent_sessions.py says: an agent whose conversation grows, subagents beside it,
+titles, an edited message, a request cancelled and sent again, a restart. Told for each request: how many
+tokens of its prompt were computed, and how many of those an earlier prompt had begun with already.
+
+  moraine bench agents sessions.jsonl --url http://127.0.0.1:8080
+  moraine bench agents sessions.jsonl --url http://127.0.0.1:8080 --restart-cmd ./restart-server --json
+)";
 constexpr char kDoctorDetails[] = R"(
 Nothing is changed without --write. On an APU such as Strix Halo the GPU shares the memory, and the kernel
 lets it map half of it unless ttm.pages_limit (pages of 4 KiB) says otherwise: the report gives the line
@@ -52,6 +60,8 @@ constexpr CommandInfo kCommands[] = {
     {"run", kRun, "MODEL.gguf [PROMPT] [options]", "talk to a model here, or get one answer", run},
     {"chat", kRun, "MODEL.gguf [PROMPT] [options]", "the same as run", run},
     {"bench", kBench, "MODEL.gguf [options]", "measure the speed of prompts and answers", bench},
+    {"bench agents", kBenchAgents, "FILE.jsonl --url URL [options]",
+     "replay sessions of coding agents against a server", bench_agents, kAgentsDetails},
     {"perplexity", kPerplexity, "MODEL.gguf [options]", "measure how well a model predicts a text",
      perplexity, kPerplexityDetails},
     {"inspect", kInspect, "MODEL.gguf [options]", "say what is in a model file, and what it needs", inspect},
@@ -92,7 +102,7 @@ std::string overview() {
       "  moraine run MODEL.gguf       a conversation in this terminal\n\nCommands\n",
       version());
   for (const CommandInfo& c : kCommands)
-    if (std::string_view(c.name) != "chat") text += fmt::format("  {:<12}{}\n", c.name, c.summary);
+    if (std::string_view(c.name) != "chat") text += fmt::format("  {:<14}{}\n", c.name, c.summary);
   text +=
       "\n  moraine help COMMAND         its options; any llama-server command line works with serve\n"
       "  moraine --version            which version this is (--verbose: how it was built)\n";
@@ -164,6 +174,11 @@ int unknown_command(const std::string& name, Console& console) {
 // The model is -m, or else the first argument; what follows it is `run`'s prompt.
 void place_arguments(Invocation& invocation, const CommandInfo& c) {
   std::vector<std::string>& rest = invocation.parsed.positionals;
+  if (c.command == kBenchAgents) {
+    if (rest.size() > 1) throw options::UsageError(fmt::format("unexpected argument {}", rest[1]));
+    if (!rest.empty()) invocation.settings.agents.file = rest[0];
+    return;
+  }
   const options::Given* model = invocation.parsed.find("-m");
   size_t used = 0;
   if (!rest.empty() && (model == nullptr || model->from_env)) {
@@ -226,6 +241,12 @@ int run_command(const CommandInfo& c, std::vector<std::string> args, const optio
 int dispatch(std::vector<std::string> args, const options::Environment& env, Console& console) {
   if (args.empty()) args.emplace_back("moraine");
   if (std::filesystem::path(args[0]).filename() == "llama-server") args.insert(args.begin() + 1, "serve");
+  // A command of two words.
+  for (size_t i = 1; i + 1 < args.size() && i < 3; ++i)
+    if (args[i] == "bench" && args[i + 1] == "agents" && (i == 1 || args[1] == "help")) {
+      args[i] = "bench agents";
+      args.erase(args.begin() + static_cast<ptrdiff_t>(i) + 1);
+    }
   if (args.size() < 2) {
     print(overview() + here_and_next());
     return kOk;

@@ -31,6 +31,7 @@ struct Invocation {
 int serve(Invocation& invocation);
 int run(Invocation& invocation);
 int bench(Invocation& invocation);
+int bench_agents(Invocation& invocation);
 int perplexity(Invocation& invocation);
 int inspect(Invocation& invocation);
 int doctor(Invocation& invocation);

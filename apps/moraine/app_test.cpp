@@ -329,6 +329,9 @@ TEST(ReadyBlock, MemoryIsToldByKind) {
       memory_text(m, true),
       "53.90 of 100.00 GB that may be used: weights 48.50, cache 3.15 for a full context, recurrent state "
       "0.08, work space 0.17, draft 2.00");
+  m.cache = 16'000'000'000;
+  EXPECT_THAT(memory_text(m, true),
+              HasSubstr("draft 2.00; finished prompts may keep 16.00 more (--cache-ram)"));
 }
 
 TEST(ReadyBlock, WarnsWhereAnyoneCanReachIt) {

@@ -54,6 +54,7 @@ class Bench {
     EngineOptions options = settings_.engine;
     options.n_threads = n_threads;
     options.n_parallel = 1;
+    options.cache_bytes = 0;
     options.n_ctx =
         std::max(*std::max_element(settings_.bench_prompts.begin(), settings_.bench_prompts.end()),
                  *std::max_element(settings_.bench_tokens.begin(), settings_.bench_tokens.end()) + 1);
@@ -81,7 +82,7 @@ class Bench {
   // Nanoseconds of the engine's own clock, without queueing.
   uint64_t once(Engine& engine, int32_t n_prompt, int32_t n_gen) {
     GenerationRequest request;
-    // A new prompt each time: a cache of prefixes must not help.
+    request.reuse = false;  // a cache of prefixes must not help
     request.prompt = random_prompt(*engine.tokenizer(), std::max(n_prompt, 1), random_);
     request.max_tokens = n_gen;
     request.sampling.temperature = 0;

@@ -81,9 +81,10 @@ OrderedJson json_of(const gguf::Value& value) {
 }
 
 OrderedJson memory_json(const MemoryEstimate& m) {
-  return {{"weights", m.weights}, {"kv", m.kv},       {"state", m.state},          {"scratch", m.scratch},
-          {"other", m.other},     {"draft", m.draft}, {"total", m.total()},        {"available", m.available},
-          {"fits", m.fits()},     {"n_ctx", m.n_ctx}, {"n_ctx_fits", m.n_ctx_fits}};
+  return {
+      {"weights", m.weights}, {"kv", m.kv},       {"state", m.state},           {"scratch", m.scratch},
+      {"other", m.other},     {"draft", m.draft}, {"total", m.total()},         {"available", m.available},
+      {"fits", m.fits()},     {"n_ctx", m.n_ctx}, {"n_ctx_fits", m.n_ctx_fits}, {"prefix_cache", m.cache}};
 }
 
 std::string json_report(const gguf::File& file, const Settings& s) {
@@ -153,6 +154,7 @@ std::string text_report(const gguf::File& file, const Settings& s) {
   row("work space", m.scratch + m.other);
   if (m.draft > 0) row("draft", m.draft);
   row("together", m.total());
+  row("prefix cache", m.cache);
   row("free here", m.available);
   if (m.fits())
     out += fmt::format("It fits; the longest context that would: {} tokens.\n", count_text(m.n_ctx_fits));

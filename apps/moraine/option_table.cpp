@@ -97,6 +97,17 @@ void add_model_options(Table& t, Settings& s) {
       .standard("f16")
       .note(kv_note)
       .env("LLAMA_ARG_CACHE_TYPE_V");
+  Value cache_ram{"a whole number of MiB, or -1 for what fits", [&s](std::string_view text) {
+                    const auto v = parse_integer(text);
+                    if (!v || *v < -1 || *v > (1ll << 40)) return false;
+                    s.engine.cache_bytes.reset();
+                    if (*v >= 0) s.engine.cache_bytes = static_cast<uint64_t>(*v) << 20;
+                    return true;
+                  }};
+  t.add("-cram, --cache-ram MIB", cache_ram, "memory for what finished prompts leave behind; 0: none")
+      .standard("-1: half of what remains, at most 16384")
+      .only(kServe | kRun | kInspect)
+      .env("LLAMA_ARG_CACHE_RAM");
   t.add("--memory-limit SIZE", bytes(s.engine.memory_limit_bytes), "never plan for more memory, such as 8G")
       .standard("what is free");
 
@@ -202,6 +213,16 @@ void add_server_options(Table& t, Settings& s) {
       .env("LLAMA_ARG_SSL_CERT_FILE");
   t.add("--ssl-key-file FILE", text(s.http.tls_key_path), "its private key (PEM)")
       .env("LLAMA_ARG_SSL_KEY_FILE");
+  t.add("--cache-prompt", toggle(s.api.cache_prompt),
+        "begin a prompt where what is known of it ends; requests may say so too")
+      .off("--no-cache-prompt")
+      .standard("on")
+      .env("LLAMA_ARG_CACHE_PROMPT");
+  t.add("--cache-scope key|all",
+        choice<server::CacheScope>(s.api.cache_scope,
+                                   {{"key", server::CacheScope::kKey}, {"all", server::CacheScope::kAll}}),
+        "whose prompts it may be known from: those of the same API key, or all")
+      .standard("key");
   t.add("--threads-http N", {integer_or_auto<size_t>(s.http.n_threads, 1, 64, 2)},
         "threads that serve connections")
       .standard("2")
@@ -223,7 +244,7 @@ void add_server_options(Table& t, Settings& s) {
 }
 
 void add_log_options(Table& t, Settings& s) {
-  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor);
+  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kBenchAgents);
   t.add("-lv, --verbosity, --log-verbosity N", integer(s.verbosity, 0, 9),
         "1: errors, 2: warnings, 3: a line for each request, 4: more")
       .standard("3")
@@ -282,6 +303,13 @@ void add_command_options(Table& t, Settings& s) {
       .off("--no-warmup")
       .standard("on");
 
+  t.section("Sessions", kBenchAgents);
+  t.add("--url URL", text(s.agents.url), "the server: any that speaks OpenAI's API").standard(s.agents.url);
+  t.add("--api-key KEY", text(s.agents.api_key), "what the server wants to see");
+  t.add("--restart-cmd COMMAND", text(s.agents.restart_command),
+        "starts the server again where the file says so; returns once the old one has ended");
+  t.add("--json", toggle(s.json), "print JSON");
+
   t.section("Text", kPerplexity);
   t.add("-f, --file FILE", text(s.perplexity_file), "the text to predict")
       .standard("the program's own: English and code, 85 KB");
@@ -328,6 +356,8 @@ const char* command_name(unsigned command) noexcept {
       return "doctor";
     case kPerplexity:
       return "perplexity";
+    case kBenchAgents:
+      return "bench agents";
     default:
       return "";
   }

@@ -10,7 +10,15 @@
 
 namespace moraine::app {
 
-enum Command : unsigned { kServe = 1, kRun = 2, kBench = 4, kInspect = 8, kPerplexity = 16, kDoctor = 32 };
+enum Command : unsigned {
+  kServe = 1,
+  kRun = 2,
+  kBench = 4,
+  kInspect = 8,
+  kPerplexity = 16,
+  kDoctor = 32,
+  kBenchAgents = 64
+};
 const char* command_name(unsigned command) noexcept;  // "serve"; "" for other bits
 
 // The rows write into `settings`, which must outlive the table.

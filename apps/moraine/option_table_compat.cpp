@@ -68,6 +68,19 @@ void add_already(Table& t) {
            {{"--jinja", "read the chat template as Jinja", "LLAMA_ARG_JINJA", "--no-jinja"}});
   add_rows(t, Kind::kAlready, "the network is never used to find a model",
            {{"--offline", "stay off the network", "LLAMA_ARG_OFFLINE"}});
+  add_rows(
+      t, Kind::kAlready, "what prompts begin alike with is shared by all, whatever place they run in",
+      {{"--cache-idle-slots", "keep idle prompts", "LLAMA_ARG_CACHE_IDLE_SLOTS", "--no-cache-idle-slots"},
+       {"-sps, --slot-prompt-similarity N", "how much must match"}});
+  add_rows(t, Kind::kAlready, "sliding windows are kept in full",
+           {{"--swa-full", "a full cache for sliding windows", "LLAMA_ARG_SWA_FULL"}});
+  add_rows(t, Kind::kAlready,
+           "states are kept at messages and every 4,096 tokens, as long as there is memory",
+           {{"-ctxcp, --ctx-checkpoints, --swa-checkpoints N", "states kept of a prompt",
+             "LLAMA_ARG_CTX_CHECKPOINTS"},
+            {"-cms, --checkpoint-min-step N", "tokens between them", "LLAMA_ARG_CHECKPOINT_MIN_SPACING_NT"}});
+  add_rows(t, Kind::kAlready, "tokens are never moved: what follows an edit is computed anew, exactly",
+           {{"--cache-reuse N", "least run of tokens to move", "LLAMA_ARG_CACHE_REUSE"}});
   t.section("As it is anyway", kServe);
   add_rows(t, Kind::kAlready, "requests always share each step",
            {{"-cb, --cont-batching", "continuous batching", "LLAMA_ARG_CONT_BATCHING",
@@ -179,20 +192,9 @@ void add_other_planned(Table& t) {
             {"-mu, --model-url URL", "a file by its address", "LLAMA_ARG_MODEL_URL"},
             {"-dr, --docker-repo NAME", "a model of Docker Hub", "LLAMA_ARG_DOCKER_REPO"}});
   t.section("Cache, to come", kServe | kRun);
-  add_rows(
-      t, Kind::kPlanned, "the prefix cache is still to come; each prompt is computed anew",
-      {{"-cram, --cache-ram MIB", "memory for finished prompts", "LLAMA_ARG_CACHE_RAM"},
-       {"--cache-prompt", "reuse what a prompt shares with the last", "LLAMA_ARG_CACHE_PROMPT",
-        "--no-cache-prompt"},
-       {"--cache-reuse N", "least run of tokens to move", "LLAMA_ARG_CACHE_REUSE"},
-       {"--cache-idle-slots", "keep idle prompts", "LLAMA_ARG_CACHE_IDLE_SLOTS", "--no-cache-idle-slots"},
-       {"-ctxcp, --ctx-checkpoints, --swa-checkpoints N", "states kept of a prompt",
-        "LLAMA_ARG_CTX_CHECKPOINTS"},
-       {"-cms, --checkpoint-min-step N", "tokens between them", "LLAMA_ARG_CHECKPOINT_MIN_SPACING_NT"},
-       {"--slot-save-path DIR", "where states are saved", "LLAMA_ARG_SLOT_SAVE_PATH"},
-       {"-sps, --slot-prompt-similarity N", "how much must match"},
-       {"--prompt-cache FILE", "where a prompt's state is kept"},
-       {"--swa-full", "a full cache for sliding windows", "LLAMA_ARG_SWA_FULL"}});
+  add_rows(t, Kind::kPlanned, "saving the cache is still to come; it lasts as long as the program",
+           {{"--slot-save-path DIR", "where states are saved", "LLAMA_ARG_SLOT_SAVE_PATH"},
+            {"--prompt-cache FILE", "where a prompt's state is kept"}});
   t.section("Other machinery to come", kServe | kRun);
   add_rows(t, Kind::kPlanned, "answers are passed on as text, thoughts and tool calls included, for now",
            {{"--reasoning-format FORMAT", "where thoughts go", "LLAMA_ARG_THINK", nullptr,

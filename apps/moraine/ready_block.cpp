@@ -75,6 +75,7 @@ std::string memory_text(const MemoryEstimate& m, bool limited) {
   if (m.state > 0) text += fmt::format(", recurrent state {}", gb(m.state));
   text += fmt::format(", work space {}", gb(m.scratch + m.other));
   if (m.draft > 0) text += fmt::format(", draft {}", gb(m.draft));
+  if (m.cache > 0) text += fmt::format("; finished prompts may keep {} more (--cache-ram)", gb(m.cache));
   return text;
 }
 

@@ -24,6 +24,11 @@ struct DoctorSettings {
   bool probe = false, write = false, yes = false;
 };
 
+// Of `bench agents`.
+struct AgentsSettings {
+  std::string file, url = "http://127.0.0.1:8080", api_key, restart_command;
+};
+
 struct Settings {
   EngineOptions engine;    // model_path as typed
   EngineOptions draft;     // of inspect -md; model_path empty: none
@@ -55,6 +60,7 @@ struct Settings {
   bool json = false;
 
   DoctorSettings doctor;
+  AgentsSettings agents;
 };
 
 }  // namespace moraine::app

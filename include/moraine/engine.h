@@ -125,7 +125,10 @@ struct GenerationStats {
 class GenerationSink {
  public:
   virtual ~GenerationSink() = default;
-  virtual void on_prompt_progress(int32_t processed, int32_t total) { (void)processed, (void)total; }
+  // processed: tokens of the prompt that are ready, `cached` of them without computing.
+  virtual void on_prompt_progress(int32_t processed, int32_t total, int32_t cached) {
+    (void)processed, (void)total, (void)cached;
+  }
   virtual void on_token(const TokenEvent& event) = 0;
   virtual void on_finish(FinishReason reason, const GenerationStats& stats) = 0;
   virtual void on_error(const Error& error) = 0;

@@ -6,8 +6,8 @@ namespace moraine::engine {
 namespace {
 
 constexpr int32_t kCheckpointTokens = 4096;  // most that is computed again for want of a state
-constexpr int32_t kNearTokens = 64;          // the prompt's end is kept, but not so close to another
-constexpr int32_t kApartTokens = 256;        // less between two messages is not worth a state of its own
+constexpr int32_t kNearTokens = 64;    // a message that begins so close to the prompt's end will do for it
+constexpr int32_t kApartTokens = 256;  // less between two messages is not worth a state of its own
 
 double ms_between(Clock::time_point a, Clock::time_point b) {
   return std::chrono::duration<double, std::milli>(b - a).count();
@@ -90,10 +90,11 @@ int32_t Sequence::stop_after(int32_t position) const {
   const auto& b = request_.boundaries;
   if (const auto next = std::upper_bound(b.begin(), b.end(), position); next != b.end())
     stop = std::min(stop, *next);
-  // Before the prompt's last token, which is always computed: whoever sends the same again begins there. Not
-  // where a message that the model is to write begins just before it.
-  const bool near = !b.empty() && b.back() <= n_prompt_ && n_prompt_ - b.back() < kNearTokens;
-  return position < n_prompt_ - 1 && !near ? std::min(stop, n_prompt_ - 1) : stop;
+  if (position >= n_prompt_) return stop;
+  // The prompt's end, where the next turn goes on; and before its last token, which is always computed: there
+  // the same prompt begins when it is sent again. Unless a message the model is to write begins just before.
+  const bool near = !b.empty() && b.back() < n_prompt_ && n_prompt_ - b.back() < kNearTokens;
+  return std::min(stop, position < n_prompt_ - 1 && !near ? n_prompt_ - 1 : n_prompt_);
 }
 
 int32_t Sequence::next_stop() const { return recurrent_ ? stop_after(computed_) : INT32_MAX; }
@@ -121,7 +122,7 @@ std::optional<FinishReason> Sequence::advance(int32_t n, std::span<const float> 
   const bool draws = wants_logits_after(n);
   const bool was_prefilling = stats_.n_generated == 0;
   computed_ += n;
-  if (was_prefilling) sink_->on_prompt_progress(std::min(computed_, n_prompt_), n_prompt_);
+  if (was_prefilling) sink_->on_prompt_progress(std::min(computed_, n_prompt_), n_prompt_, stats_.n_cached);
   if (was_prefilling) {
     first_token_at_ = Clock::now();
     stats_.prompt_ms = ms_between(admitted_at_, first_token_at_);

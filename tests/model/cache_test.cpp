@@ -103,6 +103,19 @@ TEST_P(CacheTest, TheSamePromptAgainComputesItsLastToken) {
   }
 }
 
+// Clients send their own form of an answer, which parts from what was generated at its first token.
+TEST_P(CacheTest, AnAnswerInOtherWordsCostsNothingBeforeIt) {
+  auto engine = Engine::load(options());
+  for (const bool boundary : {false, true}) {
+    GenerationRequest r = greedy(random_tokens(700, boundary), 3);
+    if (boundary) r.boundaries = {400, 690};
+    finished(*engine, r);
+    r.prompt = joined(r.prompt, random_tokens(50, 7));
+    r.prompt[700] = 5;
+    EXPECT_EQ(finished(*engine, r)->stats.n_cached, 700);
+  }
+}
+
 TEST_P(CacheTest, AForkIsKeptOnceItIsKnown) {
   auto engine = Engine::load(options());
   const Tokens common = random_tokens(500, 1);

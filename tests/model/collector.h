@@ -12,7 +12,7 @@ namespace moraine::testing {
 // Collects everything and lets a test wait for the end.
 class Collector final : public GenerationSink {
  public:
-  void on_prompt_progress(int32_t processed, int32_t total) override {
+  void on_prompt_progress(int32_t processed, int32_t total, int32_t) override {
     std::lock_guard lock(mutex_);
     progress.emplace_back(processed, total);
     changed_.notify_all();

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/api/request_log.h"
+
 namespace moraine::server {
 
 // A choice's ear at the engine. It keeps the answer alive; the engine drops it after the last event.
@@ -12,8 +14,8 @@ class Answer::Sink : public GenerationSink {
  public:
   Sink(std::shared_ptr<Answer> answer, uint32_t index) : answer_(std::move(answer)), index_(index) {}
 
-  void on_prompt_progress(int32_t processed, int32_t total) override {
-    guarded([&] { answer_->on_progress(index_, processed, total); });
+  void on_prompt_progress(int32_t processed, int32_t total, int32_t cached) override {
+    guarded([&] { answer_->on_progress(index_, processed, total, cached); });
   }
   void on_token(const TokenEvent& event) override {
     guarded([&] { answer_->on_token(index_, event); });
@@ -76,7 +78,9 @@ Answer::Answer(const Call& call, const Plan& plan, std::unique_ptr<Protocol> pro
       protocol_(std::move(protocol)),
       stream_(plan.stream),
       keep_tokens_(plan.keep_tokens),
-      shown_tokens_(plan.shown_tokens) {
+      shown_tokens_(plan.shown_tokens),
+      tokenizer_(call.model->tokenizer),
+      first_prompt_(plan.generations.empty() ? std::vector<TokenId>() : plan.generations[0].prompt) {
   choices_.resize(plan.generations.size());
   tracks_.reserve(choices_.size());
   for (uint32_t i = 0; i < choices_.size(); ++i) {
@@ -132,8 +136,9 @@ void Answer::open() {
   }
 }
 
-void Answer::on_progress(uint32_t index, int32_t processed, int32_t total) {
+void Answer::on_progress(uint32_t index, int32_t processed, int32_t total, int32_t cached) {
   const std::lock_guard lock(mutex_);
+  choices_[index].stats.n_cached = cached;
   if (over_ || !stream_) return;
   const std::chrono::duration<double, std::milli> elapsed = Clock::now() - start_;
   send(protocol_->progress(choices_[index], processed, total, elapsed.count()));
@@ -287,22 +292,25 @@ void Answer::cancel_all() {
 }
 
 void Answer::log_end(const char* how) const {
-  int32_t n_prompt = 0, n_cached = 0, n_generated = 0;
-  double prompt_ms = 0, generated_ms = 0;
+  RequestTotals t;
+  const auto ms = [&](Clock::time_point at) {
+    return std::chrono::duration<double, std::milli>(at - started_).count();
+  };
   for (const Choice& choice : choices_) {
-    n_prompt += choice.n_prompt;
-    n_cached += choice.stats.n_cached;
-    n_generated += choice.n_generated;
-    prompt_ms = std::max(prompt_ms, choice.stats.prompt_ms);
-    generated_ms = std::max(generated_ms, choice.stats.generated_ms);
+    t.n_prompt += choice.n_prompt;
+    t.n_cached += choice.stats.n_cached;
+    t.n_generated += choice.n_generated;
+    t.prompt_ms = std::max(t.prompt_ms, choice.stats.prompt_ms);
+    t.generated_ms = std::max(t.generated_ms, choice.stats.generated_ms);
+    const Clock::time_point first = tracks_[choice.index].first_token;
+    if (first == Clock::time_point{}) continue;
+    t.first_token_ms = t.first_token_ms < 0 ? ms(first) : std::min(t.first_token_ms, ms(first));
   }
   // Choices and requests may wait for each other: only the whole says what the client saw.
-  const double whole_ms = std::chrono::duration<double, std::milli>(Clock::now() - started_).count();
-  log_->line(
-      LogLevel::kInfo,
-      fmt::format("{} {} after {:.0f} ms: {} prompt tokens ({} cached) in {:.0f} ms, {} tokens in {:.0f} ms",
-                  exchange_->request().path, how, whole_ms, n_prompt, n_cached, prompt_ms, n_generated,
-                  generated_ms));
+  t.whole_ms = ms(Clock::now());
+  std::string line = request_line(exchange_->request(), how, t);
+  if (!choices_.empty()) line += cache_note(first_prompt_, choices_[0].stats, *tokenizer_);
+  log_->line(LogLevel::kInfo, line);
 }
 
 }  // namespace moraine::server

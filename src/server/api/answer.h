@@ -105,7 +105,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
 
   void submit(const Call& call, std::vector<GenerationRequest> generations);
   void open();
-  void on_progress(uint32_t index, int32_t processed, int32_t total);
+  void on_progress(uint32_t index, int32_t processed, int32_t total, int32_t cached);
   void on_token(uint32_t index, const TokenEvent& event);
   void on_finish(uint32_t index, FinishReason reason, const GenerationStats& stats);
   void fail(const ApiError& error);
@@ -127,6 +127,8 @@ class Answer : public std::enable_shared_from_this<Answer> {
   const std::unique_ptr<Protocol> protocol_;
   const bool stream_, keep_tokens_;
   const std::vector<TokenId> shown_tokens_;  // the decoders' view
+  const std::shared_ptr<const Tokenizer> tokenizer_;
+  const std::vector<TokenId> first_prompt_;  // for the log
   const Clock::time_point start_ = Clock::now();
 
   std::mutex mutex_;

@@ -17,6 +17,9 @@
 
 namespace moraine::server {
 
+// Whose prompts a request may take from the cache: those sent with its own API key, or anybody's.
+enum class CacheScope : uint8_t { kKey, kAll };
+
 enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
 
 // Sampling values that the command line gave. An empty one falls to the file's general.sampling.*,
@@ -38,8 +41,10 @@ struct ApiOptions {
   int32_t max_choices = 128;         // largest `n` of a request
   std::string chat_template;         // Jinja text in place of the file's; "": the file's
   std::string chat_template_kwargs;  // a JSON object: values the template sees unless the request has its own
-  bool metrics = true;               // GET /metrics
-  bool slots = true;                 // GET /slots
+  bool cache_prompt = true;          // where the request does not say `cache_prompt`
+  CacheScope cache_scope = CacheScope::kKey;
+  bool metrics = true;                 // GET /metrics
+  bool slots = true;                   // GET /slots
   std::string build_info = "moraine";  // in /props and system_fingerprint
   // Called on any thread, one line without a line end. Request texts are never logged.
   std::function<void(LogLevel, const std::string&)> log;

@@ -28,15 +28,26 @@ std::string_view bearer(std::string_view header) {
   return header;
 }
 
+// FNV-1a; never 0.
+uint64_t scope_of(std::string_view key) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash | 1;
+}
+
 }  // namespace
 
 bool is_authorized(const http::Request& request, const std::vector<std::string>& keys) {
-  if (keys.empty()) return true;
-  bool found = false;
+  return keys.empty() || key_scope(request, keys) != 0;
+}
+
+uint64_t key_scope(const http::Request& request, const std::vector<std::string>& keys) {
+  uint64_t found = 0;
   for (const std::string_view given :
        {bearer(request.header("Authorization")), request.header("x-api-key")}) {
     if (given.empty()) continue;
-    for (const std::string& key : keys) found |= equal_in_constant_time(given, key);
+    for (const std::string& key : keys)
+      if (equal_in_constant_time(given, key)) found = scope_of(key);
   }
   return found;
 }

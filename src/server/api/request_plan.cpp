@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "server/api/auth.h"
 #include "server/api/errors.h"
 
 namespace moraine::server {
@@ -127,6 +128,9 @@ RequestPlan request_plan(const Call& call, const Fields& body, const PlanOptions
   result.base.sampling = result.sampling.params;
   result.base.max_tokens = max_tokens_from(body, call.options->n_predict);
   result.base.n_probs = options.n_probs;
+  result.base.reuse = body.boolean("cache_prompt").value_or(call.options->cache_prompt);
+  if (call.options->cache_scope == CacheScope::kKey)
+    result.base.cache_scope = key_scope(call.request(), call.options->api_keys);
   return result;
 }
 

@@ -42,6 +42,10 @@ void props(const Call& call) {
       {"chat_template", model.chat_template ? model.chat_template->text() : ""},
       {"bos_token", token_text(model.tokenizer->special().bos)},
       {"eos_token", token_text(model.tokenizer->special().eos)},
+      {"cache",
+       {{"bytes", model.engine->memory().cache},
+        {"prompt", call.options->cache_prompt},
+        {"scope", call.options->cache_scope == CacheScope::kKey ? "key" : "all"}}},
       {"build_info", call.options->build_info},
       {"notes", info.notes},
   };
@@ -87,7 +91,15 @@ void metrics(const Call& call) {
   add("llamacpp:requests_processing", "gauge", "Number of requests processing.", s.running);
   add("llamacpp:requests_deferred", "gauge", "Number of requests deferred.", s.waiting);
   add("moraine:requests_total", "counter", "Generations asked for since the start.", count(s.requests_total));
-  add("moraine:kv_bytes_used", "gauge", "Bytes of KV pages in use.", count(s.kv_bytes_used));
+  add("moraine:prompt_tokens_cached_total", "counter", "Prompt tokens taken from the cache.",
+      count(s.cached_tokens_total));
+  add("moraine:generations_suspended_total", "counter", "Generations that had to wait for memory.",
+      count(s.suspended_total));
+  add("moraine:kv_bytes_used", "gauge", "Bytes of KV pages and states in use, the cache's included.",
+      count(s.kv_bytes_used));
+  add("moraine:cache_bytes_used", "gauge", "Bytes of them that finished prompts left.",
+      count(s.cache_bytes_used));
+  add("moraine:cache_bytes_max", "gauge", "Most bytes that finished prompts may leave.", count(memory.cache));
   add("moraine:weights_bytes", "gauge", "Bytes of the weights in memory.", count(memory.weights));
   http::Response response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -76,6 +76,7 @@ std::shared_ptr<Generation> FakeEngine::generate(GenerationRequest request,
   run->script = script(request);
   run->sink = std::move(sink);
   run->stats.n_prompt = static_cast<int32_t>(request.prompt.size());
+  run->stats.n_cached = n_cached;
   run->request = request;
   {
     const std::lock_guard lock(mutex_);
@@ -118,7 +119,7 @@ bool FakeEngine::step(Run& run) {
   if (!run.prompt_done) {
     run.prompt_done = true;
     run.stats.prompt_ms = 10;
-    run.sink->on_prompt_progress(run.stats.n_prompt, run.stats.n_prompt);
+    run.sink->on_prompt_progress(run.stats.n_prompt, run.stats.n_prompt, run.stats.n_cached);
     return true;
   }
   const auto n = static_cast<std::size_t>(run.stats.n_generated);

@@ -37,6 +37,7 @@ class FakeEngine : public Engine {
   std::optional<Error> refuse;  // generate() throws this
   bool immediate = false;       // generate() runs to the end before it returns: the rudest order of events
   int32_t n_waiting = 0;        // what stats() says
+  int32_t n_cached = 0;         // of each prompt
   ModelInfo model_info;         // may be changed before use
 
   // One event for each running generation, in turn. False when nothing is left.
