@@ -25,7 +25,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kRestartPatience = std::chrono::minutes(30);
+constexpr auto kPatience = std::chrono::minutes(30);  // with a server that loads
 
 double ms_since(Clock::time_point t) {
   return std::chrono::duration<double, std::milli>(Clock::now() - t).count();
@@ -86,7 +86,12 @@ class Replay {
 
  private:
   void find_model() {
-    const HttpAnswer answer = client_.send({.path = "/v1/models"});
+    HttpAnswer answer = client_.send({.path = "/v1/models"});
+    for (const auto until = Clock::now() + kPatience; answer.status == 503 && Clock::now() < until;) {
+      console_.live("waiting for the server to load its model");
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      answer = client_.send({.path = "/v1/models"});
+    }
     const Json json = Json::parse(answer.body, nullptr, false);
     const Json::json_pointer id("/data/0/id");
     if (answer.status != 200 || !json.is_object() || !json.contains(id) || !json.at(id).is_string())
@@ -226,7 +231,7 @@ class Replay {
         waitpid(pid, &status, 0) != pid || status != 0)
       throw Error(ErrorCode::kIo,
                   fmt::format("The command of --restart-cmd failed: {}.", settings_.agents.restart_command));
-    const Clock::time_point until = Clock::now() + kRestartPatience;
+    const Clock::time_point until = Clock::now() + kPatience;
     for (;; std::this_thread::sleep_for(std::chrono::milliseconds(200))) {
       try {
         if (client_.send({.path = "/v1/models"}).status == 200) break;

@@ -223,6 +223,9 @@ void add_server_options(Table& t, Settings& s) {
                                    {{"key", server::CacheScope::kKey}, {"all", server::CacheScope::kAll}}),
         "whose prompts it may be known from: those of the same API key, or all")
       .standard("key");
+  t.add("--max-stall MS", integer(s.engine.max_stall_ms, 1, 60'000),
+        "a stream waits no longer for a slice of another's prompt")
+      .standard("500");
   t.add("--threads-http N", {integer_or_auto<size_t>(s.http.n_threads, 1, 64, 2)},
         "threads that serve connections")
       .standard("2")

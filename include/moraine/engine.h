@@ -28,6 +28,7 @@ struct EngineOptions {
   int32_t n_batch = 2048;       // most rows of a step
   int32_t n_ubatch = 512;       // most rows of one forward pass
   int32_t n_parallel = 4;       // most generations running at once; further ones wait their turn
+  int32_t max_stall_ms = 500;   // a stream waits no longer for a slice of somebody's prompt
   KvType kv_type_k = KvType::kF16;
   KvType kv_type_v = KvType::kF16;
   // Memory for what finished prompts leave behind, beside that of running ones. Nothing: half of what

@@ -23,10 +23,11 @@ namespace moraine {
 namespace engine {
 namespace {
 
-// A slice of prefill is cut so that it takes about this long: what a cancel, or a stream that decodes
-// beside it, waits for at most. By the numerics contract the cut changes no bit.
-constexpr double kSliceSeconds = 0.5;
-constexpr double kSliceSecondsBesideDecode = 0.2;
+// A slice of prefill is cut by time: what a cancel or a new request waits for is max_stall_ms at most, and
+// streams that decode beside it keep this share of their speed. By the numerics contract the cut changes no
+// bit.
+constexpr double kDecodeShare = 0.3;
+constexpr double kUnknownDecodeSeconds = 0.08;  // of a step, before one was measured
 constexpr int32_t kMinSlice = 16;
 constexpr int kMostLookedAt = 64;  // of those that wait, in one step: looking compares prompts
 constexpr uint64_t kMemoryReserve = 256ull << 20;  // bytes the cache leaves to the rest of the system
@@ -86,8 +87,9 @@ class EngineImpl final : public Engine {
   int64_t logits_stride_;
   std::unique_ptr<float[]> logits_;
   Batch batch_;
-  double seconds_per_row_ = 0;  // of prefill, a moving average
-  size_t first_prefill_ = 0;    // whose turn it is among those that prefill
+  double seconds_per_row_ = 0;     // of prefill, a moving average
+  double seconds_per_decode_ = 0;  // of a step that decodes alone, another
+  size_t first_prefill_ = 0;       // whose turn it is among those that prefill
   Clock::time_point next_relief_{};
 
   mutable std::mutex mutex_;  // guards waiting_, running_'s size, stats_, closing_
@@ -334,8 +336,13 @@ void EngineImpl::drop_cancelled() {
 
 int32_t EngineImpl::slice_rows(bool beside_decode) const {
   if (seconds_per_row_ <= 0) return std::min(max_rows_, kMinSlice);  // the first slice measures
-  const double rows = (beside_decode ? kSliceSecondsBesideDecode : kSliceSeconds) / seconds_per_row_;
-  return static_cast<int32_t>(std::clamp<double>(rows, std::min(kMinSlice, max_rows_), max_rows_));
+  double seconds = options_.max_stall_ms / 1e3;
+  if (beside_decode) {
+    const double decode = seconds_per_decode_ > 0 ? seconds_per_decode_ : kUnknownDecodeSeconds;
+    seconds = std::min(decode / kDecodeShare, seconds) - decode;
+  }
+  return static_cast<int32_t>(
+      std::clamp<double>(seconds / seconds_per_row_, std::min(kMinSlice, max_rows_), max_rows_));
 }
 
 // Decode rows of everyone, then slices of those that prefill: each gets an equal share of what is
@@ -380,6 +387,8 @@ plan::Status EngineImpl::forward() {
   if (batch_.prefill_rows >= kMinSlice / 2) {
     const double now = seconds / static_cast<double>(batch_.tokens.size());
     seconds_per_row_ = seconds_per_row_ <= 0 ? now : 0.7 * seconds_per_row_ + 0.3 * now;
+  } else if (batch_.prefill_rows == 0) {
+    seconds_per_decode_ = seconds_per_decode_ <= 0 ? seconds : 0.7 * seconds_per_decode_ + 0.3 * seconds;
   }
   return status;
 }

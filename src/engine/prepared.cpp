@@ -22,6 +22,8 @@ void check_options(const EngineOptions& o) {
           "The number of threads for prompts must be from 0 (automatic) to 1024.");
   require(o.n_ubatch >= 1 && o.n_ubatch <= 65536, "The micro-batch must be from 1 to 65536 rows.");
   require(o.n_batch >= 1, "The batch must be at least 1 row.");
+  require(o.max_stall_ms >= 1 && o.max_stall_ms <= 60'000,
+          "The longest wait for a slice of a prompt must be from 1 to 60000 ms.");
   require(o.n_parallel >= 1 && o.n_parallel <= 1024,
           "The number of parallel sequences must be from 1 to 1024.");
 }
