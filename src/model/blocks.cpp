@@ -68,7 +68,8 @@ plan::RopeParams read_rope(const Hparams& h, plan::RopeKind kind, int32_t head_d
   // A factor without a type is the linear one, as files had it before there were types.
   const std::string scaling = h.text_or("rope.scaling.type", "linear");
   if (scaling == "linear")
-    rope.freq_scale = 1.0f / h.positive_or("rope.scaling.factor", 1.0f);
+    rope.freq_scale = 1.0f / h.positive_or("rope.scaling.factor",
+                                           h.positive_or("rope.scale_linear", 1.0f));  // its first name
   else if (scaling == "yarn")
     read_yarn(h, rope);
   else if (scaling != "none")

@@ -70,6 +70,25 @@ TEST(AttentionShape, FallsBackWhereTheFileSaysNothing) {
   EXPECT_EQ(c.scale, 0.25f);
 }
 
+TEST(Flags, ByLayer) {
+  const auto flags = [](gguf::Value value) {
+    return Keys([&](gguf::Metadata& m) { m.add("llama.flags", std::move(value)); })
+        .hparams()
+        .flags_by_layer("flags", 3);
+  };
+  EXPECT_EQ(Keys([](gguf::Metadata&) {}).hparams().flags_by_layer("flags", 3), std::nullopt);
+  const std::vector<bool> expected = {true, false, true};
+  EXPECT_EQ(flags(gguf::Value(expected)), expected);
+  EXPECT_EQ(flags(gguf::Value(std::vector<bool>{true, false, true, false})), expected) << "of MTP's block";
+  EXPECT_EQ(flags(numbers({1, 0, 1})), expected);
+  EXPECT_EQ(flags(gguf::Value(true)), std::vector<bool>(3, true));
+  EXPECT_EQ(flags(gguf::Value(uint32_t{0})), std::vector<bool>(3, false));
+  expect_refused([&] { flags(gguf::Value(std::vector<bool>{true, false})); },
+                 {"llama.flags", "2 values for 3"});
+  expect_refused([&] { flags(numbers({1, 2, 1})); }, {"llama.flags", "holds 2"});
+  expect_refused([&] { flags(gguf::Value("yes")); }, {"llama.flags"});
+}
+
 TEST(AttentionShape, KvHeadsByLayer) {
   const auto kv_heads = [](std::vector<int32_t> by_layer) {
     return Keys([&](gguf::Metadata& m) { m.add("llama.attention.head_count_kv", numbers(by_layer)); })
@@ -115,6 +134,8 @@ TEST(RopeScaling, NoneAndLinear) {
   EXPECT_EQ(scaled("linear", kFactor8).freq_scale, 0.125f);
   EXPECT_EQ(scaled(nullptr, kFactor8).freq_scale, 0.125f) << "files from before there were types";
   EXPECT_EQ(scaled("linear", kFactor8).yarn_original_context, 0);
+  const Edit old = [](gguf::Metadata& m) { m.add("llama.rope.scale_linear", gguf::Value(4.0f)); };
+  EXPECT_EQ(scaled(nullptr, old).freq_scale, 0.25f) << "DeepSeek Coder's first files";
 }
 
 TEST(RopeScaling, Yarn) {

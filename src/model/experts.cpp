@@ -41,11 +41,13 @@ plan::ValueId Experts::forward(plan::Builder& b, plan::ValueId h, const ExpertsC
   moe.n_experts = c.n_experts, moe.top_k = c.top_k, moe.n_ff = c.n_ff;
   moe.normalise = c.normalise;
   moe.act = plan::Activation::kSilu;
-  const plan::ValueId out = b.moe(h, b.matmul(h, router_), moe);
-  if (shared_router_ == plan::kNoWeight) return out;
+  const plan::ValueId router = b.matmul(h, router_);
+  if (shared_router_ == plan::kNoWeight) return b.moe(h, router, moe);
+  const plan::ValueId gate = b.matmul(h, shared_router_);  // beside the router: both read h as floats
+  const plan::ValueId out = b.moe(h, router, moe);
   const plan::ValueId shared =
       b.matmul(b.gated_ffn(h, shared_gate_, shared_up_, plan::Activation::kSilu), shared_down_);
-  b.gate(shared, b.matmul(h, shared_router_), plan::GateKind::kSigmoid);  // one gate for the whole row
+  b.gate(shared, gate, plan::GateKind::kSigmoid);  // one gate for the whole row
   b.add(out, shared);
   return out;
 }

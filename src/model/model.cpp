@@ -127,6 +127,20 @@ std::optional<std::vector<int32_t>> Hparams::by_layer(std::string_view key, int3
   return values;
 }
 
+std::optional<std::vector<bool>> Hparams::flags_by_layer(std::string_view key, int32_t n_layers) const {
+  const gguf::Value* v = file_.metadata().find(fmt::format("{}.{}", arch_, key));
+  if (!v) return std::nullopt;
+  if (const bool* all = v->as<bool>()) return std::vector<bool>(n_layers, *all);
+  const gguf::Array* array = v->as<gguf::Array>();
+  if (const auto* flags = array ? array->as<std::vector<bool>>() : nullptr) {
+    if (flags->size() < static_cast<size_t>(n_layers))
+      fail(key, fmt::format("has {} values for {} layers", flags->size(), n_layers));
+    return std::vector<bool>(flags->begin(), flags->begin() + n_layers);
+  }
+  const auto numbers = by_layer(key, n_layers, 0, 1);
+  return std::vector<bool>(numbers->begin(), numbers->end());
+}
+
 float Hparams::positive(std::string_view key) const {
   const float v = file_.metadata().get_f32(fmt::format("{}.{}", arch_, key));
   if (!(v > 0)) fail(key, fmt::format("is {}, but must be above 0", v));
@@ -179,7 +193,9 @@ void Model::check_unused(const gguf::File& file) {
     int32_t block = -1;
     if (name.starts_with("blk.")) std::from_chars(name.data() + 4, name.data() + name.size(), block);
     if (block >= n_layers_) continue;  // of blocks that predict further tokens
-    if (block >= 0 || name.ends_with(".bias"))
+    // Some files carry an encoder of images or sound as well, which text does not pass.
+    const bool is_encoder = name.starts_with("v.") || name.starts_with("mm.") || name.starts_with("a.");
+    if (block >= 0 || (name.ends_with(".bias") && !is_encoder))
       throw Error(
           ErrorCode::kUnsupported,
           fmt::format("{}: tensor {} has no place in this program's {}: the model is of a variant that "

@@ -91,6 +91,8 @@ class Hparams {
   // One value for each layer: the file has one for all, or an array. nothing: the key is missing.
   std::optional<std::vector<int32_t>> by_layer(std::string_view key, int32_t n_layers, int32_t low,
                                                int32_t high) const;
+  // A flag for each layer likewise: bools, as converters write them, or numbers 0 and 1.
+  std::optional<std::vector<bool>> flags_by_layer(std::string_view key, int32_t n_layers) const;
   bool is_array(std::string_view key) const;
   // Finite and above zero: what these numbers (epsilons, bases, factors) are divided by or raised to. Throws
   // alike.

@@ -16,10 +16,11 @@ namespace {
 using testing::EditedModel;
 using testing::EditedTensor;
 
-std::string tiny_f32() {
+std::string test_model(const char* name) {
   const char* d = std::getenv("MORAINE_BUILD_DIR");
-  return std::string(d ? d : "build") + "/test-models/tiny-llama-f32.gguf";
+  return std::string(d ? d : "build") + "/test-models/" + name;
 }
+std::string tiny_f32() { return test_model("tiny-llama-f32.gguf"); }
 
 class Answer final : public GenerationSink {
  public:
@@ -100,6 +101,20 @@ TEST(UnusualFile, GateAndUpMayHaveDifferentFormats) {
       }
     EXPECT_LT(worst, 0.03 * scale) << info(gate).name << " and " << info(up).name;
     EXPECT_GT(worst, 0) << info(gate).name << " and " << info(up).name;
+  }
+}
+
+// Which layers are recurrent, as flags instead of an interval: the same model.
+TEST(UnusualFile, RecurrentLayersMayBeFlags) {
+  const std::string path = test_model("tiny-qwen3next-f32.gguf");
+  const std::vector<TokenId> prompt = {300, 307, 314, 321, 328, 335};
+  const auto expected = testing::Runner(path, {}).run(prompt, 6);
+  const std::vector<bool> flags = {true, true, true, false};
+  for (const gguf::Value& value :
+       {gguf::Value(flags), gguf::Value(std::vector<int32_t>(flags.begin(), flags.end()))}) {
+    const EditedModel m(
+        path, {{"qwen3next.attention.recurrent_layers", value}, {"qwen3next.full_attention_interval", {}}});
+    EXPECT_EQ(testing::Runner(m.path(), {}).run(prompt, 6), expected);
   }
 }
 

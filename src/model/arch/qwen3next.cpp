@@ -12,8 +12,9 @@
 //
 // A block that predicts further tokens (MTP), where a file has one, lies after the layers and is not used.
 #include <algorithm>
-#include <cmath>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "model/arch/architectures.h"
 #include "model/blocks.h"
@@ -28,33 +29,21 @@ struct Variant {
   bool tiled;  // value head j reads key head j % n_k_heads
 };
 
-struct Config {
-  int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_vocab;
+struct Config : DecoderConfig {
   int32_t n_ff = 0;                                      // dense models
   int32_t n_k_heads, n_v_heads, head_k, head_v, n_taps;  // DeltaNet
   std::vector<bool> recurrent;                           // by layer: DeltaNet, not attention
-  float rms_eps;
+  AttentionConfig attention;                             // of the other layers
   plan::RopeParams rope;
 
-  Config(const Hparams& h, const Tensors& t, const Variant& variant) {
-    n_layers = h.integer("block_count", 1, 1024);
-    const int32_t n_nextn = h.integer_or("nextn_predict_layers", 0, 0, 16);
-    if (n_layers > n_nextn && t.has("blk." + std::to_string(n_layers - n_nextn) + ".nextn.eh_proj.weight"))
-      n_layers -= n_nextn;  // the file counts them among its blocks
-    n_embd = h.integer("embedding_length", 1, 1 << 20);
+  Config(const Hparams& h, const Tensors& t, const Variant& variant)
+      : DecoderConfig(without_next_tokens(h, t)),
+        recurrent(read_layer_kinds(h)),
+        attention(h, n_layers, h.integer("attention.key_length", 8, 1024)),
+        // M-RoPE's sections (rope.dimension_sections) share out time, height and width: equal positions in
+        // text.
+        rope(read_rope(h, plan::RopeKind::kNeox, attention.head_dim, attention.head_dim / 4, 1e7f)) {
     if (!variant.experts) n_ff = h.integer("feed_forward_length", 1, 1 << 22);
-    rms_eps = h.positive("attention.layer_norm_rms_epsilon");
-    n_vocab = h.n_vocab();
-
-    n_heads = h.integer("attention.head_count", 1, 1024);
-    head_dim = h.integer("attention.key_length", 8, 1024);
-    if (head_dim % 8 != 0) h.fail("attention.key_length", "is not a multiple of 8");
-    if (h.integer_or("attention.value_length", head_dim, 1, 1024) != head_dim)
-      h.fail("attention.value_length", "differs from the key length, which this architecture does not allow");
-    read_layer_kinds(h);
-    // M-RoPE's sections (rope.dimension_sections) share out time, height and width: equal positions in text.
-    rope = read_rope(h, plan::RopeKind::kNeox, head_dim, head_dim / 4, 1e7f);
-
     n_taps = h.integer("ssm.conv_kernel", 2, 8);
     head_k = h.integer("ssm.state_size", 8, 1024);
     if (head_k % 8 != 0) h.fail("ssm.state_size", "is not a multiple of 8");
@@ -71,32 +60,35 @@ struct Config {
   int32_t value_dim() const { return n_v_heads * head_v; }
 
  private:
+  // Files count blocks that predict further tokens among their layers.
+  static DecoderConfig without_next_tokens(const Hparams& h, const Tensors& t) {
+    DecoderConfig c(h);
+    const int32_t n_nextn = h.integer_or("nextn_predict_layers", 0, 0, 16);
+    if (c.n_layers > n_nextn &&
+        t.has("blk." + std::to_string(c.n_layers - n_nextn) + ".nextn.eh_proj.weight"))
+      c.n_layers -= n_nextn;
+    return c;
+  }
+
   // Which layers attend: by an array of KV heads with 0 for those that do not, by flags, or every
   // interval-th.
-  void read_layer_kinds(const Hparams& h) {
-    const auto kv = h.by_layer("attention.head_count_kv", n_layers, 0, n_heads);
+  std::vector<bool> read_layer_kinds(const Hparams& h) const {
+    std::vector<bool> kinds;
+    const auto kv = h.by_layer("attention.head_count_kv", n_layers, 0, 1024);
     if (!kv) h.fail("attention.head_count_kv", "is missing");
     const char* decides = "attention.head_count_kv";
     if (std::ranges::count(*kv, 0) > 0) {
-      for (const int32_t n : *kv) recurrent.push_back(n == 0);
-    } else if (const auto flags = h.by_layer("attention.recurrent_layers", n_layers, 0, 1)) {
+      for (const int32_t n : *kv) kinds.push_back(n == 0);
+    } else if (const auto flags = h.flags_by_layer("attention.recurrent_layers", n_layers)) {
       decides = "attention.recurrent_layers";
-      for (const int32_t flag : *flags) recurrent.push_back(flag == 1);
+      kinds = *flags;
     } else {
       decides = "full_attention_interval";
       const int32_t interval = h.integer_or("full_attention_interval", 4, 1, 1024);
-      for (int32_t i = 0; i < n_layers; ++i) recurrent.push_back((i + 1) % interval != 0);
+      for (int32_t i = 0; i < n_layers; ++i) kinds.push_back((i + 1) % interval != 0);
     }
-    n_kv_heads = 0;
-    for (int32_t i = 0; i < n_layers; ++i) {
-      if (recurrent[i]) continue;
-      const int32_t n = (*kv)[i];
-      if (n == 0 || (n_kv_heads != 0 && n != n_kv_heads))
-        h.fail("attention.head_count_kv", "is not the same for every layer that attends");
-      n_kv_heads = n;
-    }
-    if (n_kv_heads == 0) h.fail(decides, "leaves no layer that attends");
-    if (n_heads % n_kv_heads != 0) h.fail("attention.head_count_kv", "does not divide the number of heads");
+    if (std::ranges::count(kinds, false) == 0) h.fail(decides, "leaves no layer that attends");
+    return kinds;
   }
 };
 
@@ -111,8 +103,7 @@ class Qwen3Next final : public Model {
  public:
   Qwen3Next(const gguf::File& file, const Variant& variant)
       : hparams_(file), variant_(variant), c_(hparams_, Tensors(file, *this), variant) {
-    n_layers_ = c_.n_layers, n_embd_ = c_.n_embd, n_vocab_ = c_.n_vocab;
-    n_ctx_train_ = hparams_.integer("context_length", 1, INT32_MAX);
+    n_layers_ = c_.n_layers, n_embd_ = c_.n_embd, n_vocab_ = c_.n_vocab, n_ctx_train_ = c_.n_ctx_train;
     if (variant.experts) experts_config_.emplace(hparams_);
 
     Tensors t(file, *this);
@@ -126,18 +117,14 @@ class Qwen3Next final : public Model {
       else
         l.attention = bind_attention(t, p);
       l.ffn_norm = t.vector(p + "post_attention_norm.weight", c_.n_embd);
-      if (experts_config_) {
+      if (experts_config_)
         l.experts.emplace(t, p, c_.n_embd, *experts_config_);
-      } else {
-        l.gate = t.matrix(p + "ffn_gate.weight", c_.n_embd, c_.n_ff);
-        l.up = t.matrix(p + "ffn_up.weight", c_.n_embd, c_.n_ff);
-        l.down = t.matrix(p + "ffn_down.weight", c_.n_ff, c_.n_embd);
-      }
+      else
+        l.dense.emplace(t, p, c_.n_embd, c_.n_ff);
       layers_.push_back(std::move(l));
     }
     output_norm_ = t.vector("output_norm.weight", c_.n_embd);
-    output_ =
-        t.has("output.weight") ? t.matrix("output.weight", c_.n_embd, c_.n_vocab) : token_embd_;  // tied
+    output_ = t.output(token_embd_, c_.n_embd, c_.n_vocab);
     if (t.has("blk." + std::to_string(c_.n_layers) + ".nextn.eh_proj.weight"))
       notes_.push_back("The file has a block that predicts further tokens (MTP); it is not used yet.");
   }
@@ -168,14 +155,14 @@ class Qwen3Next final : public Model {
     std::optional<AttentionLayer> attention;
     std::optional<DeltaNetLayer> delta_net;
     std::optional<Experts> experts;
-    plan::WeightId gate, up, down;  // dense
+    std::optional<FeedForward> dense;
   };
 
   AttentionLayer bind_attention(Tensors& t, const std::string& p) {
     AttentionLayer l;
     l.index = static_cast<int32_t>(kv_shape_.layers.size());
-    kv_shape_.layers.push_back({c_.n_kv_heads, c_.head_dim});
-    const int32_t hd = c_.head_dim, n = c_.n_heads, kv = c_.n_kv_heads * hd;
+    kv_shape_.layers.push_back({c_.attention.n_kv_heads, c_.attention.head_dim});
+    const int32_t hd = c_.attention.head_dim, n = c_.attention.n_heads, kv = c_.attention.kv_width();
     // By head: its query's rows, then its gate's.
     l.q = t.rows_of(p + "attn_q.weight", c_.n_embd, 2 * n * hd, every(n, 0, hd, 2 * hd));
     l.gate = t.rows_of(p + "attn_q.weight", c_.n_embd, 2 * n * hd, every(n, hd, hd, 2 * hd));
@@ -221,17 +208,18 @@ class Qwen3Next final : public Model {
   }
 
   plan::ValueId attention(plan::Builder& b, const AttentionLayer& l, plan::ValueId h) const {
-    const int32_t hd = c_.head_dim;
+    const AttentionConfig& c = c_.attention;
+    const int32_t hd = c.head_dim;
     plan::ValueId gate = b.matmul(h, l.gate);                                  // [rows, n_heads * hd]
     plan::ValueId q = b.rms_norm(b.matmul(h, l.q), l.q_norm, c_.rms_eps, hd);  // [rows, n_heads * hd]
     plan::ValueId k = b.rms_norm(b.matmul(h, l.k), l.k_norm, c_.rms_eps, hd);  // [rows, n_kv_heads * hd]
     plan::ValueId v = b.matmul(h, l.v);
-    b.rope(q, c_.n_heads, hd, c_.rope);
-    b.rope(k, c_.n_kv_heads, hd, c_.rope);
+    b.rope(q, c.n_heads, hd, c_.rope);
+    b.rope(k, c.n_kv_heads, hd, c_.rope);
     plan::Attention a = {};
     a.layer = l.index;
-    a.n_heads = c_.n_heads, a.n_kv_heads = c_.n_kv_heads, a.head_dim = hd;
-    a.scale = 1.0f / std::sqrt(static_cast<float>(hd));
+    a.n_heads = c.n_heads, a.n_kv_heads = c.n_kv_heads, a.head_dim = hd;
+    a.scale = c.scale;
     plan::ValueId o = b.attention(q, k, v, a);
     b.gate(o, gate, plan::GateKind::kSigmoid);
     return b.matmul(o, l.output);
@@ -248,7 +236,8 @@ class Qwen3Next final : public Model {
     g.n_taps = c_.n_taps;
     g.tiled = variant_.tiled;
     g.eps = 1e-6f;
-    plan::ValueId o = b.gated_delta_net(qkv, b.matmul(h, l.a), b.matmul(h, l.b), g);  // [rows, value_dim]
+    const plan::ValueId decay = b.matmul(h, l.a), beta = b.matmul(h, l.b);  // [rows, n_v_heads]
+    plan::ValueId o = b.gated_delta_net(qkv, decay, beta, g);               // [rows, value_dim]
     plan::ValueId y = b.rms_norm(o, l.norm, c_.rms_eps, c_.head_v);
     b.gate(y, z, plan::GateKind::kSilu);
     return b.matmul(y, l.output);
@@ -256,7 +245,7 @@ class Qwen3Next final : public Model {
 
   plan::ValueId feed_forward(plan::Builder& b, const Layer& l, plan::ValueId h) const {
     if (l.experts) return l.experts->forward(b, h, *experts_config_);
-    return b.matmul(b.gated_ffn(h, l.gate, l.up, plan::Activation::kSilu), l.down);
+    return l.dense->forward(b, h, plan::Activation::kSilu);
   }
 
   Hparams hparams_;
