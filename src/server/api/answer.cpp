@@ -280,7 +280,7 @@ void Answer::fail_locked(const ApiError& error) {
     exchange_->write(protocol_->error(error));
     exchange_->end();
   } else {
-    exchange_->reply(error_response(error));
+    exchange_->reply(error_response(error, error_form(exchange_->request().path)));
   }
 }
 

@@ -16,6 +16,7 @@
 #include "server/api/errors.h"
 #include "server/api/fields.h"
 #include "server/api/render.h"
+#include "server/api/response_store.h"
 #include "server/api/routes.h"
 #include "server/api/worker.h"
 
@@ -69,6 +70,7 @@ class WaitingCall {
 struct Api::State {
   std::shared_ptr<const ApiOptions> options;
   std::shared_ptr<Log> log;
+  const std::shared_ptr<ResponseStore> responses = std::make_shared<ResponseStore>();
 
   std::mutex mutex;
   std::string phase = "starting";
@@ -80,7 +82,7 @@ struct Api::State {
     const std::lock_guard lock(mutex);
     return model;
   }
-  http::Response not_ready();
+  http::Response not_ready(ErrorForm form);
   void dispatch(const std::shared_ptr<http::Exchange>& exchange);
   void answer_errors(http::Exchange& exchange, const std::function<void()>& work) noexcept;
 
@@ -144,6 +146,7 @@ void Api::handle(std::shared_ptr<http::Exchange> exchange) noexcept {
 
 void Api::State::answer_errors(http::Exchange& exchange, const std::function<void()>& work) noexcept {
   try {
+    const ErrorForm form = error_form(exchange.request().path);
     http::Response response;
     std::string reason = "an internal error";
     try {
@@ -151,17 +154,17 @@ void Api::State::answer_errors(http::Exchange& exchange, const std::function<voi
       return;
     } catch (const ApiError& e) {
       reason = e.what();
-      response = error_response(e);
+      response = error_response(e, form);
     } catch (const Error& e) {
       reason = e.what();
-      response = error_response(to_api_error(e));
+      response = error_response(to_api_error(e), form);
     } catch (const std::bad_alloc&) {
-      response =
-          error_response(unavailable("out_of_memory", "There is not enough memory for this request.", 5));
+      response = error_response(
+          unavailable("out_of_memory", "There is not enough memory for this request.", 5), form);
     } catch (const std::exception& e) {
       log->line(LogLevel::kError, fmt::format("{}: {}", exchange.request().path, e.what()));
       response = error_response(
-          ApiError(500, "server_error", "internal", fmt::format("Internal error: {}.", e.what())));
+          ApiError(500, "server_error", "internal", fmt::format("Internal error: {}.", e.what())), form);
     }
     // What a client did wrong is looked for in the log; a client that waits for the model asks without end.
     const std::string line = fmt::format("{} {} refused with {}: {}", exchange.request().method,
@@ -182,8 +185,8 @@ void Api::State::dispatch(const std::shared_ptr<http::Exchange>& exchange) {
     throw error;
   }
   const auto ready = current_model();
-  if (!ready) return exchange->reply(not_ready());
-  Call call{exchange, ready, options, log};
+  if (!ready) return exchange->reply(not_ready(error_form(request.path)));
+  Call call{exchange, ready, options, log, responses};
   if (request.body.size() <= kLargeBody) return route.endpoint(call);
   const auto waiting = std::make_shared<WaitingCall>(std::move(call));
   exchange->on_close([weak = std::weak_ptr(waiting)] {
@@ -196,11 +199,12 @@ void Api::State::dispatch(const std::shared_ptr<http::Exchange>& exchange) {
 }
 
 // llama-server's words for monitors ("loading model"), and how far it is for people and clients.
-http::Response Api::State::not_ready() {
+http::Response Api::State::not_ready(ErrorForm form) {
   const std::lock_guard lock(mutex);
   if (failure) {
     return error_response(ApiError(500, "server_error", "model_load_failed",
-                                   std::string("The model could not be loaded: ") + failure->what()));
+                                   std::string("The model could not be loaded: ") + failure->what()),
+                          form);
   }
   constexpr int kUnknownRetry_s = 2, kLongestRetry_s = 30;
   const bool known = progress.seconds_left >= 0;
@@ -213,7 +217,7 @@ http::Response Api::State::not_ready() {
                            static_cast<double>(progress.bytes_total) / 1e9);
   }
   if (known) message += fmt::format(", about {:.0f} s left", std::ceil(progress.seconds_left));
-  http::Response response = error_response(unavailable("loading_model", message + ".", retry_s));
+  http::Response response = error_response(unavailable("loading_model", message + ".", retry_s), form);
   Json body = Json::parse(response.body);
   body["status"] = "loading model";
   body["phase"] = phase;

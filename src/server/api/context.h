@@ -28,11 +28,14 @@ struct ServedModel {
   std::string chat_template_error;                          // and why
 };
 
+class ResponseStore;
+
 struct Call {
   std::shared_ptr<http::Exchange> exchange;
   std::shared_ptr<const ServedModel> model;
   std::shared_ptr<const ApiOptions> options;
   std::shared_ptr<Log> log;
+  std::shared_ptr<ResponseStore> responses;
 
   const http::Request& request() const { return exchange->request(); }
 };

@@ -10,7 +10,13 @@ void chat_completions(const Call& call);  // chat_completions.cpp
 void apply_template(const Call& call);    // tokens.cpp
 void completions(const Call& call);       // completions.cpp: OpenAI's
 void completion(const Call& call);        // llama_completion.cpp: llama-server's
-void tokenize(const Call& call);          // tokens.cpp
+void messages(const Call& call);          // messages.cpp: Anthropic's
+void count_message_tokens(const Call& call);
+void create_response(const Call& call);  // responses.cpp: OpenAI's newer one
+void get_response(const Call& call);     // responses.cpp: /v1/responses/ID
+void delete_response(const Call& call);
+void count_response_tokens(const Call& call);
+void tokenize(const Call& call);  // tokens.cpp
 void detokenize(const Call& call);
 void list_models(const Call& call);  // models.cpp
 void get_model(const Call& call);    // models.cpp: /v1/models/ID

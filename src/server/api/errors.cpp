@@ -68,7 +68,41 @@ ApiError to_api_error(const Error& error) {
   return ApiError(500, "server_error", to_string(error.code()), message);
 }
 
-std::string error_json(const ApiError& error) {
+ErrorForm error_form(std::string_view path) {
+  constexpr std::string_view kMessages = "/v1/messages";
+  const bool anthropic = path == kMessages || (path.starts_with(kMessages) && path[kMessages.size()] == '/');
+  return anthropic ? ErrorForm::kAnthropic : ErrorForm::kOpenAi;
+}
+
+namespace {
+
+// Anthropic's names follow from the status. A server that is loading is no overloaded one: of that, Claude
+// Code takes three answers and gives up, whereas it waits for any other 503 as long as Retry-After says.
+const char* anthropic_type(const ApiError& error) {
+  switch (error.status) {
+    case 401:
+      return "authentication_error";
+    case 403:
+      return "permission_error";
+    case 404:
+      return "not_found_error";
+    case 413:
+      return "request_too_large";
+    case 429:
+      return "rate_limit_error";
+    case 503:
+      return error.code == "loading_model" ? "api_error" : "overloaded_error";
+    default:
+      return error.status < 500 ? "invalid_request_error" : "api_error";
+  }
+}
+
+}  // namespace
+
+std::string error_json(const ApiError& error, ErrorForm form) {
+  if (form == ErrorForm::kAnthropic) {
+    return dump({{"type", "error"}, {"error", {{"type", anthropic_type(error)}, {"message", error.what()}}}});
+  }
   const auto text_or_null = [](const std::string& s) { return s.empty() ? Json(nullptr) : Json(s); };
   Json object = {{"message", error.what()},
                  {"type", error.type},
@@ -81,11 +115,11 @@ std::string error_json(const ApiError& error) {
   return dump(Json{{"error", std::move(object)}});
 }
 
-http::Response error_response(const ApiError& error) {
+http::Response error_response(const ApiError& error, ErrorForm form) {
   http::Response response;
   response.status = error.status;
   response.headers = error.headers;
-  response.body = error_json(error);
+  response.body = error_json(error, form);
   return response;
 }
 

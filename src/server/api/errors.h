@@ -1,5 +1,6 @@
-// Errors as API clients see them: a status and OpenAI's error object. Thrown by the endpoints and
-// turned into an answer in one place (routes.cpp), or into an event once a stream has begun.
+// Errors as API clients see them: a status and OpenAI's error object, or Anthropic's on its routes. Thrown
+// by the endpoints and turned into an answer in one place (api.cpp), or into an event once a stream has
+// begun.
 #pragma once
 
 #include <moraine/error.h>
@@ -7,6 +8,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "server/http/http.h"
@@ -37,7 +39,12 @@ ApiError not_built(const std::string& what);
 
 ApiError to_api_error(const Error& error);
 
-std::string error_json(const ApiError& error);  // {"error":{"message","type","param","code"}}
-http::Response error_response(const ApiError& error);
+// Whose error object the clients of a path expect.
+enum class ErrorForm : uint8_t { kOpenAi, kAnthropic };
+ErrorForm error_form(std::string_view path);
+
+// {"error":{"message","type","param","code"}} or {"type":"error","error":{"type","message"}}.
+std::string error_json(const ApiError& error, ErrorForm form = ErrorForm::kOpenAi);
+http::Response error_response(const ApiError& error, ErrorForm form = ErrorForm::kOpenAi);
 
 }  // namespace moraine::server

@@ -9,6 +9,10 @@ namespace moraine::server {
 
 std::string sse(const Json& event) { return "data: " + dump(event) + "\n\n"; }
 
+std::string named_sse(const Json& event) {
+  return "event: " + event["type"].get_ref<const std::string&>() + "\n" + sse(event);
+}
+
 std::string new_id(const char* prefix) {
   static constexpr char kLetters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
   std::random_device device;

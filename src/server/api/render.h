@@ -13,6 +13,8 @@
 namespace moraine::server {
 
 std::string sse(const Json& event);  // "data: {...}\n\n"
+// "event: TYPE\ndata: {...}\n\n", TYPE being the event's own.
+std::string named_sse(const Json& event);
 
 // A fresh id such as "chatcmpl-4kq...": 32 random letters and digits after the prefix.
 std::string new_id(const char* prefix);

@@ -21,6 +21,13 @@ constexpr Route kRoutes[] = {
     {"/v1/completions", "POST", completions},
     {"/completion", "POST", completion},
     {"/completions", "POST", completion},
+    {"/v1/messages", "POST", messages},
+    {"/v1/messages/count_tokens", "POST", count_message_tokens},
+    {"/v1/responses", "POST", create_response},
+    {"/responses", "POST", create_response},
+    {"/v1/responses/input_tokens", "POST", count_response_tokens},
+    {"/v1/responses/*", "GET", get_response},
+    {"/v1/responses/*", "DELETE", delete_response},
     {"/v1/models", "GET", list_models, kPublic},
     {"/models", "GET", list_models, kPublic},
     {"/v1/health", "GET", health, kPublic},
@@ -36,10 +43,6 @@ constexpr Route kRoutes[] = {
     {"/models/unload", "POST", to_come},
     {"/props", "POST", to_come},
     {"/slots/*", "POST", to_come},
-    {"/v1/responses", "POST", to_come},
-    {"/responses", "POST", to_come},
-    {"/v1/messages", "POST", to_come},
-    {"/v1/messages/count_tokens", "POST", to_come},
     {"/infill", "POST", to_come},
     {"/v1/embeddings", "POST", to_come},
     {"/embeddings", "POST", to_come},
@@ -72,8 +75,8 @@ const Route& find_route(std::string_view method, std::string_view path) {
     throw ApiError(
         404, "not_found_error", "not_found",
         fmt::format(
-            "There is no {} here. The API is at /v1/chat/completions, /v1/completions and /v1/models; "
-            "a client's base URL ends in /v1.",
+            "There is no {} here. The API is at /v1/chat/completions, /v1/responses, /v1/messages and "
+            "/v1/models; a client's base URL ends in /v1 (Anthropic's clients: without it).",
             path.substr(0, 200)));
   }
   ApiError error(

@@ -30,8 +30,9 @@ class FakeExchange : public http::Exchange {
     body = head.body;
     ended = true;
   }
-  void begin(http::Response response, std::string) override {
+  void begin(http::Response response, std::string between) override {
     ++n_answers;
+    keep_alive = std::move(between);
     head = std::move(response);
     streamed = true;
   }
@@ -56,7 +57,8 @@ class FakeExchange : public http::Exchange {
 
   http::Response head;
   std::string body;
-  int n_answers = 0;  // reply() and begin() calls: 1 once it is answered
+  std::string keep_alive;  // of a stream
+  int n_answers = 0;       // reply() and begin() calls: 1 once it is answered
   bool streamed = false, left = false;
   std::atomic<bool> ended = false;  // what is above may then be read on another thread
 

@@ -64,18 +64,24 @@ struct ReadyHarness : Harness {
   explicit ReadyHarness(ApiOptions options = {}) : Harness(std::move(options)) { ready(); }
 };
 
-// The events of a stream, "[DONE]" as a string.
+// The events of a stream, "[DONE]" as a string. A name before one must be its type.
 inline std::vector<Json> events_of(const std::string& body) {
   std::vector<Json> events;
   std::size_t at = 0;
   while (at < body.size()) {
     const std::size_t end = body.find("\n\n", at);
+    std::string name;
+    if (body.compare(at, 7, "event: ") == 0) {
+      name = body.substr(at + 7, body.find('\n', at) - at - 7);
+      at += 7 + name.size() + 1;
+    }
     if (end == std::string::npos || body.compare(at, 6, "data: ") != 0) {
       events.push_back("not an event: " + body.substr(at));
       break;
     }
     const std::string data = body.substr(at + 6, end - at - 6);
     events.push_back(data == "[DONE]" ? Json(data) : Json::parse(data));
+    if (!name.empty() && events.back()["type"] != name) events.push_back("misnamed event: " + name);
     at = end + 2;
   }
   return events;
