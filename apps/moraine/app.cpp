@@ -55,6 +55,27 @@ for this machine's bootloader, and the way back. Exit code: 0 all is well, 3 som
   moraine doctor qwen3-coder-next -c 128000       whether that model and context fit
   sudo moraine doctor --write                     make the edits, after asking; commands are left to you
 )";
+constexpr char kConnectDetails[] = R"(
+CLIENT is opencode, codex, claude or qwen. Without --write nothing is changed: the settings that would be
+added are printed, from the running server's own model, context and what its answers take. --write merges
+them into the client's settings file, whose comments and everything else stay, with a copy beside it;
+again it only updates; --undo takes them out.
+
+  moraine connect opencode                        what OpenCode would be told
+  moraine connect opencode --write --default      tell it, and make it the model OpenCode starts with
+  moraine connect opencode --write --plan anthropic/claude-opus-4-5
+                                                  plan with that, build with the local model
+  moraine connect opencode --undo                 as it was
+  curl -fs http://box:8081/connect/opencode       the same on a laptop without moraine
+)";
+constexpr char kLaunchDetails[] = R"(
+CLIENT is opencode, codex, claude or qwen: it must be installed. It gets its settings for this one run, by
+environment variables and arguments; none of its files are changed, and no account is redirected.
+
+  moraine launch opencode
+  moraine launch claude -- -p "What does this project do?"
+  moraine launch codex --url http://box:8081 --key KEY
+)";
 constexpr CommandInfo kCommands[] = {
     {"serve", kServe, "MODEL.gguf [options]", "answer requests of the OpenAI API on a port", serve},
     {"run", kRun, "MODEL.gguf [PROMPT] [options]", "talk to a model here, or get one answer", run},
@@ -67,6 +88,10 @@ constexpr CommandInfo kCommands[] = {
     {"inspect", kInspect, "MODEL.gguf [options]", "say what is in a model file, and what it needs", inspect},
     {"doctor", kDoctor, "[MODEL] [options]", "say what this machine can hold, and how it can hold more",
      doctor, kDoctorDetails},
+    {"connect", kConnect, "CLIENT [options]", "set a coding agent up for a running server", connect,
+     kConnectDetails},
+    {"launch", kLaunch, "CLIENT [options] [-- arguments]", "run a coding agent against a running server", launch,
+     kLaunchDetails},
 };
 
 const CommandInfo* find_command(const std::string& name) {
@@ -179,6 +204,13 @@ void place_arguments(Invocation& invocation, const CommandInfo& c) {
     if (!rest.empty()) invocation.settings.agents.file = rest[0];
     return;
   }
+  if (c.command == kConnect || c.command == kLaunch) {
+    if (!rest.empty()) invocation.settings.connect.client = rest[0];
+    if (c.command == kConnect && rest.size() > 1)
+      throw options::UsageError(fmt::format("unexpected argument {}", rest[1]));
+    if (rest.size() > 1) invocation.settings.connect.arguments.assign(rest.begin() + 1, rest.end());
+    return;
+  }
   const options::Given* model = invocation.parsed.find("-m");
   size_t used = 0;
   if (!rest.empty() && (model == nullptr || model->from_env)) {
@@ -221,7 +253,7 @@ void warn_of_options(const Invocation& invocation, const CommandInfo& c) {
 
 int run_command(const CommandInfo& c, std::vector<std::string> args, const options::Environment& env,
                 Console& console) {
-  Invocation invocation{.settings = {}, .parsed = {}, .prompt = {}, .console = console};
+  Invocation invocation{.settings = {}, .parsed = {}, .prompt = {}, .console = console, .env = env};
   const options::Table table = option_table(invocation.settings);
   invocation.parsed = options::parse(table, c.command, args, env);
   if (invocation.settings.help) return print_command_help(c, env);

@@ -9,6 +9,10 @@
 #include "console.h"
 #include "settings.h"
 
+namespace moraine::agents {
+class Client;
+}
+
 namespace moraine::app {
 
 // Users read of them in docs/cli.md.
@@ -26,6 +30,7 @@ struct Invocation {
   options::Parsed parsed;
   std::string prompt;  // of `run`: the arguments after the model
   Console& console;
+  const options::Environment& env;
 };
 
 int serve(Invocation& invocation);
@@ -35,6 +40,11 @@ int bench_agents(Invocation& invocation);
 int perplexity(Invocation& invocation);
 int inspect(Invocation& invocation);
 int doctor(Invocation& invocation);
+int connect(Invocation& invocation);
+int launch(Invocation& invocation);
+
+// connect.cpp: the client that a command line names. Throws options::UsageError.
+const agents::Client& client_of(const Invocation& invocation);
 
 // args[0] is the program's name: as "llama-server" it is `serve`. Never throws.
 int run_program(const std::vector<std::string>& args, const options::Environment& env) noexcept;

@@ -247,7 +247,7 @@ void add_server_options(Table& t, Settings& s) {
 }
 
 void add_log_options(Table& t, Settings& s) {
-  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kBenchAgents);
+  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kBenchAgents | kConnect | kLaunch);
   t.add("-lv, --verbosity, --log-verbosity N", integer(s.verbosity, 0, 9),
         "1: errors, 2: warnings, 3: a line for each request, 4: more")
       .standard("3")
@@ -357,6 +357,10 @@ const char* command_name(unsigned command) noexcept {
       return "inspect";
     case kDoctor:
       return "doctor";
+    case kConnect:
+      return "connect";
+    case kLaunch:
+      return "launch";
     case kPerplexity:
       return "perplexity";
     case kBenchAgents:
@@ -384,6 +388,7 @@ options::Table option_table(Settings& s) {
   add_sampling_options(t, s);
   add_server_options(t, s);
   add_doctor_options(t, s);
+  add_connect_options(t, s);
   add_log_options(t, s);
   add_compat_options(t);
   return t;

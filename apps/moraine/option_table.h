@@ -17,7 +17,9 @@ enum Command : unsigned {
   kInspect = 8,
   kPerplexity = 16,
   kDoctor = 32,
-  kBenchAgents = 64
+  kBenchAgents = 64,
+  kConnect = 128,
+  kLaunch = 256
 };
 const char* command_name(unsigned command) noexcept;  // "serve"; "" for other bits
 
@@ -27,8 +29,9 @@ options::Table option_table(Settings& settings);
 // docs/options.md, all of it.
 std::string options_page();
 
-// option_table_compat.cpp, option_table_doctor.cpp
+// option_table_compat.cpp, option_table_connect.cpp, option_table_doctor.cpp
 void add_compat_options(options::Table& table);
+void add_connect_options(options::Table& table, Settings& settings);
 void add_doctor_options(options::Table& table, Settings& settings);
 
 }  // namespace moraine::app

@@ -29,6 +29,15 @@ struct AgentsSettings {
   std::string file, url = "http://127.0.0.1:8080", api_key, restart_command;
 };
 
+// Of `connect` and `launch`.
+struct ConnectSettings {
+  std::string client, url, key;  // url empty: where servers usually are on this machine
+  std::string file;              // the settings file; empty: where the client looks
+  std::string plan;              // PROVIDER/MODEL for OpenCode's agent `plan`
+  bool write = false, undo = false, make_default = false, global = false;
+  std::vector<std::string> arguments;  // of `launch`: for the client
+};
+
 struct Settings {
   EngineOptions engine;    // model_path as typed
   EngineOptions draft;     // of inspect -md; model_path empty: none
@@ -60,6 +69,7 @@ struct Settings {
   bool json = false;
 
   DoctorSettings doctor;
+  ConnectSettings connect;
   AgentsSettings agents;
 };
 

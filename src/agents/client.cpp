@@ -61,6 +61,11 @@ void require_context(const Server& s) {
                   s.model, s.n_ctx, kMinContext, 2 * kMinContext));
 }
 
+bool template_reasons(std::string_view text) {
+  return text.find("reasoning_content") != std::string_view::npos ||
+         text.find("<think>") != std::string_view::npos;
+}
+
 int64_t output_limit(const Server& s) { return std::min<int64_t>(s.n_ctx / 8, 32000); }
 
 std::string output_limit_reason(const Server& s) {

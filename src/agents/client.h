@@ -85,6 +85,9 @@ const Client& qwen();
 // Throws Error{kInvalidArgument} where the context is below kMinContext, with the reason and the remedy.
 void require_context(const Server& server);
 
+// Whether a chat template keeps thoughts apart from answers.
+bool template_reasons(std::string_view chat_template);
+
 // Tokens of an answer that a client may ask for: an eighth of the context. It sets that much aside, so a
 // larger one makes it compact earlier. At most 32,000, which is what OpenCode and Claude Code ask for anyway.
 int64_t output_limit(const Server& server);

@@ -59,6 +59,12 @@ std::string short_id(const std::string& id) {
   return result;
 }
 
+Json result_as_text(const Json& message) {
+  const std::string name = text_at(message, "name");
+  const std::string head = "Result of " + (name.empty() ? "a tool" : name) + ":";
+  return {{"role", "user"}, {"content", joined(head, message.value("content", Json("")), "\n")}};
+}
+
 // Every call gets an id and every result the id and name of its call: by its own id, else by its turn.
 void tie_results(Json& messages, bool short_ids) {
   std::vector<std::pair<std::string, std::string>> open;  // id and name of calls, oldest first
@@ -77,10 +83,12 @@ void tie_results(Json& messages, bool short_ids) {
       std::string id = text_at(message, "tool_call_id");
       if (short_ids && !id.empty()) id = short_id(id);
       auto call = std::find_if(open.begin(), open.end(), [&](const auto& c) { return c.first == id; });
-      if (call == open.end() && id.empty() && !open.empty()) call = open.begin();
-      if (id.empty()) id = call != open.end() ? call->first : short_ids ? short_id("none") : "call_0";
-      message["tool_call_id"] = id;
-      if (call == open.end()) continue;
+      if (call == open.end() && !open.empty()) call = open.begin();
+      if (call == open.end()) {  // the call was cut off by a compaction: its result is words of the user's
+        message = result_as_text(message);
+        continue;
+      }
+      message["tool_call_id"] = call->first;
       if (text_at(message, "name").empty() && !call->second.empty()) message["name"] = call->second;
       open.erase(call);
     }
@@ -106,9 +114,7 @@ void calls_as_text(Json& messages, const TemplateCaps& caps) {
       message["content"] = joined(message.value("content", Json("")), text, "\n\n");
       message.erase("tool_calls");
     } else if (!caps.tool_results && has_role(message, "tool")) {
-      const std::string name = text_at(message, "name");
-      const std::string head = "Result of " + (name.empty() ? "the tool" : name) + ":";
-      message = {{"role", "user"}, {"content", joined(head, message.value("content", Json("")), "\n")}};
+      message = result_as_text(message);
     }
   }
 }
@@ -220,6 +226,26 @@ void merge_same_roles(Json& messages) {
   messages = std::move(result);
 }
 
+void complete_schema(Json& schema, int depth) {
+  if (!schema.is_object() || depth > 16) return;
+  const auto type = schema.find("type");
+  if (type == schema.end() || !type->is_string())
+    schema["type"] = schema.contains("properties") ? "object" : schema.contains("items") ? "array" : "string";
+  if (depth > 0 && !schema.contains("description")) schema["description"] = "";
+  if (schema["type"] == "object" && (!schema.contains("properties") || !schema["properties"].is_object()))
+    schema["properties"] = Json::object();
+  if (schema["type"] == "array" && (!schema.contains("items") || !schema["items"].is_object()))
+    schema["items"] = {{"type", "string"}};
+  for (const char* union_name : {"anyOf", "oneOf", "allOf", "$ref"}) schema.erase(union_name);
+  if (schema.contains("items")) complete_schema(schema["items"], depth + 1);
+  if (!schema.contains("properties")) return;
+  if (!schema.contains("required")) schema["required"] = Json::array();
+  for (auto& [name, property] : schema["properties"].items()) {
+    if (!property.is_object()) property = Json::object();
+    complete_schema(property, depth + 1);
+  }
+}
+
 void write_python(std::string& out, const Json& value) {
   const bool object = value.is_object();
   if (!object && !value.is_array()) {
@@ -238,6 +264,21 @@ void write_python(std::string& out, const Json& value) {
 }
 
 }  // namespace
+
+std::string plain_tools(std::string_view tools_json) {
+  Json tools = Json::parse(tools_json, nullptr, false);
+  if (!tools.is_array()) return "";
+  for (Json& tool : tools) {
+    if (!tool.is_object()) continue;
+    Json& function = function_of(tool);
+    if (text_at(function, "description").empty()) function["description"] = "";
+    if (!function.contains("parameters") || !function["parameters"].is_object())
+      function["parameters"] = Json::object();
+    function["parameters"]["type"] = "object";
+    complete_schema(function["parameters"], 0);
+  }
+  return tools.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 std::string python_json(const Json& value) {
   std::string out;

@@ -19,6 +19,11 @@ void repair_conversation(nlohmann::ordered_json& messages, const TemplateCaps& c
 // What the least able template needs: for one that refuses messages it should take by its caps.
 TemplateCaps plainest(TemplateCaps caps);
 
+// The tools with nothing left out that templates like to walk through: each has a description and
+// parameters with properties, each schema a type. For templates that fail on the tools as they are. Empty
+// for what is no array of tools.
+std::string plain_tools(std::string_view tools_json);
+
 // JSON as Python's json.dumps writes it, which is what models saw: {"a": 1, "b": [2, 3]}.
 std::string python_json(const nlohmann::ordered_json& value);
 

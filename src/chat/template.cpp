@@ -173,13 +173,33 @@ std::string ChatTemplate::render(const RenderInput& input) const {
     return compiled.render(input, mended);
   } catch (const Error& refused) {
     if (refused.code() != ErrorCode::kInvalidArgument) throw;
-    // What probing did not foresee: the same words in the plainest shape there is.
+    if (const auto text = render_plainly(compiled, input, mended)) return *text;
+    throw;
+  }
+}
+
+// What probing did not foresee: the same in plainer and plainer shapes, at last with the tools in words.
+std::optional<std::string> ChatTemplate::render_plainly(const Compiled& compiled, const RenderInput& input,
+                                                        const std::string& mended) const {
+  const bool has_tools = !input.tools_json.empty();
+  if (has_tools && !nlohmann::ordered_json::accept(input.tools_json)) return std::nullopt;
+  const std::string tools = has_tools ? plain_tools(input.tools_json) : "";
+  if (has_tools && tools.empty()) return std::nullopt;
+  const TemplateCaps plain = plainest(caps_);
+  RenderInput attempt = input;
+  attempt.tools_json = tools;
+  for (int n = has_tools ? 0 : 1; n < (has_tools ? 3 : 2); ++n) {
+    const bool in_words = n == 2 || !caps_.tools;
+    if (n == 2) attempt.tools_json = {};
     try {
-      return compiled.render(input, mend_messages(input.messages_json, plainest(caps_), untold));
-    } catch (const Error&) {
-      throw refused;
+      return (n == 2 ? *default_ : compiled)
+          .render(attempt, n == 0 ? mended
+                                  : mend_messages(input.messages_json, plain,
+                                                  in_words ? std::string_view(tools) : std::string_view()));
+    } catch (const Error&) {  // the next one
     }
   }
+  return std::nullopt;
 }
 
 // Renders short conversations with marks in them and looks which marks appear.
@@ -285,6 +305,11 @@ void ChatTemplate::probe() {
   };
   const std::string calls = R"({"role":"assistant","content":"","tool_calls":[)";
   const std::string one = calls + call("call00001", "tool_1") + "]}";
+  // Mistral's older ones show it only when the user spoke last, as if an agent's turns had none.
+  caps_.system_role = caps_.system_role && shows_all("[" + say("system", "s_1") + "," + u + "," + one + "," +
+                                                         result("call00001", "result_1") + "]",
+                                                     {"s_1", "result_1"});
+  caps_.late_system &= caps_.system_role;
   caps_.several_calls =
       shows_all("[" + u + "," + calls + call("call00001", "tool_1") + "," + call("call00002", "tool_2") +
                     "]}," + result("call00001", "result_1") + "," + result("call00002", "result_2") + "]",

@@ -89,6 +89,8 @@ class ChatTemplate {
   struct Compiled;
   ChatTemplate();
   void probe();
+  std::optional<std::string> render_plainly(const Compiled& compiled, const RenderInput& input,
+                                            const std::string& mended) const;
 
   std::string text_, note_;
   std::unique_ptr<Compiled> default_, tool_use_;  // tool_use_: null where the file has no such variant

@@ -91,6 +91,10 @@ def event_text(event):
         return ""
     if "content" in event:  # /completion
         return event["content"]
+    if event.get("type") == "response.output_text.delta":
+        return event["delta"]
+    if event.get("type") == "content_block_delta":
+        return event["delta"].get("text", "")
     return "".join(choice.get("text") or choice.get("delta", {}).get("content") or ""
                    for choice in event.get("choices", []))
 

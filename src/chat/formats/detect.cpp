@@ -13,7 +13,12 @@ constexpr ReasoningTags kReasoningTags[] = {
 }  // namespace
 
 OutputFormat detect_output_format(std::string_view history, std::string_view text) {
-  const auto holds = [&](std::string_view what) { return history.find(what) != history.npos; };
+  // The call itself: the tools, and what the template says of calls, name the same things elsewhere.
+  constexpr size_t kBefore = 160;
+  const size_t mark = history.find("argument_mark");
+  const size_t begin = mark == history.npos || mark < kBefore ? 0 : mark - kBefore;
+  const std::string_view call = mark == history.npos ? history : history.substr(begin, mark - begin);
+  const auto holds = [&](std::string_view what) { return call.find(what) != call.npos; };
   OutputFormat format;
   if (holds("<tool_call>") && holds("<function=tool_mark>") && holds("<parameter=p>")) {
     format.calls = CallFormat::kQwenXml;
