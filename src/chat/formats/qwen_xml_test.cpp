@@ -234,6 +234,9 @@ TEST_F(QwenXml, ReasoningApart) {
   options.reasoning = ReasoningStart::kOpen;
   check({
       {"Hm.\n</think>\n\nYes.", "Yes.", {}, "Hm."},
+      {kRead, "", {kReadCall}},
+      {"\n" + kRead, "", {kReadCall}},
+      {"Hm <tool_call>\n<function=read> </think>", "", {}, "Hm <tool_call>\n<function=read>"},
       {"\n\nHm \n  hm</thin </think>" + kRead, "", {kReadCall}, "Hm \n  hm</thin"},
   });
   options.reasoning = ReasoningStart::kClosed;

@@ -93,12 +93,13 @@ bool ReasoningParser::read_reasoning(MessageDelta& delta, bool at_end) {
       return true;
     }
     if (closes == Match::kPartial && !at_end) break;
-    if (here[0] != '\n' || !opens_call_) continue;
-    const Match call = opens_call_(here.substr(1));
+    const bool line_end = here[0] == '\n';
+    if (!opens_call_ || !(line_end || (at == 0 && !reasoned_))) continue;
+    const Match call = opens_call_(here.substr(line_end ? 1 : 0));
     if (call == Match::kYes) {
       reason(delta, text.substr(0, at));
       held_.clear();
-      text_.erase(0, at + 1);
+      text_.erase(0, at + (line_end ? 1 : 0));
       state_ = State::kContent;
       return true;
     }
