@@ -382,7 +382,7 @@ def test_serve_from_start_to_sigterm():
     with Running("serve", MODEL, "--port", "0", "-c", "2048") as server:
         port = int(server.wait_for(r"address +http://127\.0\.0\.1:(\d+)")[1])
         server.wait_for(r"try +curl .*\n")
-        block = server.output[server.output.index("model   "):]
+        block = server.output[server.output.index("memory  "):]
         assert len(block.splitlines()) <= 10
         for label in ("model", "device", "context", "memory", "address", "try"):
             assert re.search(rf"^{label} ", block, re.M), block
@@ -488,14 +488,14 @@ def test_log_lines_and_the_log_file(tmp_path):
         answer = connection.getresponse()
         assert answer.status == 200
         answer.read()
-        server.wait_for(r"info: .*/v1/chat/completions done after \d+ ms: .*\n")
+        server.wait_for(r"info: /v1/chat/completions from 127\.0\.0\.1: done, prompt \d+ = .*\n")
         connection.request("POST", "/v1/chat/completions", "{}", {"Authorization": "Bearer sesame"})
         assert connection.getresponse().status == 400
         server.wait_for(r"info: POST /v1/chat/completions refused with 400: 'messages' is missing\.\n")
         server.process.send_signal(signal.SIGTERM)
         assert server.end() == 0
         assert "sesame" not in server.output
-    assert "/v1/chat/completions done" in log.read_text()
+    assert "/v1/chat/completions from 127.0.0.1: done" in log.read_text()
 
 
 @needs_model
@@ -528,6 +528,8 @@ def test_bash_completes_commands_and_options(tmp_path):
     assert completed("moraine", "ser") == ["serve"]
     assert completed("moraine", "serve", "--ctx") == ["--ctx-size"]
     assert completed("moraine", "inspect", "--port") == []
+    assert completed("moraine", "bench", "--n-p") == ["--n-prompt"]
+    assert completed("moraine", "bench", "agents", "--rest") == ["--restart-cmd"]
 
 
 def test_completions_of_other_shells_and_the_manual():

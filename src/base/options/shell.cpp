@@ -71,17 +71,27 @@ std::string upper(std::string_view text) {
   return out;
 }
 
+// A command of two words, such as "bench agents", parted; the second is empty for one word.
+std::pair<std::string, std::string> words_of(const ProgramCommand& c) {
+  const size_t space = c.name.find(' ');
+  if (space == std::string::npos) return {c.name, ""};
+  return {c.name.substr(0, space), c.name.substr(space + 1)};
+}
+
 }  // namespace
 
 std::string bash_completion(const Table& table, const Program& program) {
-  std::string names, cases;
+  std::string names, two_words, one_word;
   for (const ProgramCommand& c : program.commands) {
-    names += c.name + " ";
+    const auto [first, second] = words_of(c);
     std::string words;
     for (const Option& o : table.options())
       if (is_offered(o, c.bit))
         for (const std::string& name : spellings(o)) words += (words.empty() ? "" : " ") + name;
-    cases += fmt::format("    {}) options={} ;;\n", c.name, quoted(words));
+    if (second.empty()) names += first + " ";
+    // Of two words goes before the one whose beginning it is.
+    (second.empty() ? one_word : two_words) += fmt::format(
+        "    {}) options={} ;;\n", second.empty() ? first + "\\ *" : first + "\\ " + second, quoted(words));
   }
   return fmt::format(
       "# Completion of {0} for bash: {0} completions bash > ~/.local/share/bash-completion/completions/{0}\n"
@@ -91,9 +101,9 @@ std::string bash_completion(const Table& table, const Program& program) {
       "    COMPREPLY=($(compgen -W '{1}help --version' -- \"$current\"))\n"
       "    return\n"
       "  fi\n"
-      "  case ${{COMP_WORDS[1]}} in\n"
-      "    help) COMPREPLY=($(compgen -W '{1}' -- \"$current\")); return ;;\n"
-      "{2}"
+      "  case \"${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}\" in\n"
+      "    help\\ *) COMPREPLY=($(compgen -W '{1}' -- \"$current\")); return ;;\n"
+      "{2}{3}"
       "  esac\n"
       "  case $current in\n"
       "    -*) COMPREPLY=($(compgen -W \"$options\" -- \"$current\")) ;;\n"
@@ -101,14 +111,16 @@ std::string bash_completion(const Table& table, const Program& program) {
       "  esac\n"
       "}}\n"
       "complete -o filenames -F _{0} {0}\n",
-      program.name, names, cases);
+      program.name, names, two_words, one_word);
 }
 
 std::string zsh_completion(const Table& table, const Program& program) {
-  std::string commands, cases;
+  std::string commands, two_words, one_word;
   for (const ProgramCommand& c : program.commands) {
-    commands += "  " + described(c.name, c.summary) + "\n";
-    cases += fmt::format("  {}) options=(\n", c.name);
+    const auto [first, second] = words_of(c);
+    if (second.empty()) commands += "  " + described(c.name, c.summary) + "\n";
+    std::string& cases = second.empty() ? one_word : two_words;
+    cases += fmt::format("  {}) options=(\n", second.empty() ? first + "\\ *" : first + "\\ " + second);
     for (const Option& o : table.options())
       if (is_offered(o, c.bit))
         for (const std::string& name : spellings(o)) cases += "    " + described(name, o.help) + "\n";
@@ -123,22 +135,26 @@ std::string zsh_completion(const Table& table, const Program& program) {
       "  _describe command commands\n"
       "  return\n"
       "fi\n"
-      "case $words[2] in\n{2}esac\n"
+      "case \"$words[2] $words[3]\" in\n{2}{3}esac\n"
       "if [[ $words[CURRENT] == -* ]]; then\n"
       "  _describe -o option options\n"
       "else\n"
       "  _files\n"
       "fi\n",
-      program.name, commands, cases);
+      program.name, commands, two_words, one_word);
 }
 
 std::string fish_completion(const Table& table, const Program& program) {
   std::string out = fmt::format(
       "# Completion of {0} for fish: {0} completions fish > ~/.config/fish/completions/{0}.fish\n",
       program.name);
-  for (const ProgramCommand& c : program.commands)
-    out += fmt::format("complete -c {} -n __fish_use_subcommand -a {} -d {}\n", program.name, c.name,
-                       quoted(c.summary));
+  for (const ProgramCommand& c : program.commands) {
+    const auto [first, second] = words_of(c);
+    const std::string when =
+        second.empty() ? "__fish_use_subcommand" : "'__fish_seen_subcommand_from " + first + "'";
+    out += fmt::format("complete -c {} -n {} -a {} -d {}\n", program.name, when,
+                       second.empty() ? first : second, quoted(c.summary));
+  }
   for (const ProgramCommand& c : program.commands)
     for (const Option& o : table.options()) {
       if (!is_offered(o, c.bit)) continue;
@@ -151,8 +167,10 @@ std::string fish_completion(const Table& table, const Program& program) {
                                                 : "-o",
                              name.substr(two_dashes ? 2 : 1));
       }
+      const auto [first, second] = words_of(c);
       out += fmt::format("complete -c {} -n '__fish_seen_subcommand_from {}'{}{} -d {}\n", program.name,
-                         c.name, names, o.is_switch() || o.value_optional ? "" : " -r", quoted(o.help));
+                         second.empty() ? first : second, names,
+                         o.is_switch() || o.value_optional ? "" : " -r", quoted(o.help));
     }
   return out;
 }

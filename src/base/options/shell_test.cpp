@@ -16,7 +16,9 @@ struct Fixture {
   Program program{"tool",
                   "1.0",
                   "does things",
-                  {{"go", "FILE", "it's the way: go", ".first\nsecond", 1}, {"stop", "", "end", "", 2}}};
+                  {{"go", "FILE", "it's the way: go", ".first\nsecond", 1},
+                   {"stop", "", "end", "", 2},
+                   {"go far", "", "further", "", 2}}};
   Fixture() {
     table.section("Main", 1);
     table.add("-n, --number N", integer(n, 0, 9), "how many - or 'none'").standard("1");
@@ -28,8 +30,10 @@ struct Fixture {
 TEST(Shell, BashOffersWhatACommandTakes) {
   Fixture f;
   const std::string text = bash_completion(f.table, f.program);
-  EXPECT_THAT(text, HasSubstr("go) options='-n --number -ab --both --no-both' ;;"));
-  EXPECT_THAT(text, HasSubstr("stop) options='' ;;"));
+  EXPECT_THAT(text, HasSubstr("go\\ *) options='-n --number -ab --both --no-both' ;;"));
+  EXPECT_THAT(text, HasSubstr("stop\\ *) options='' ;;"));
+  EXPECT_LT(text.find("go\\ far) options="), text.find("go\\ *) options="));
+  EXPECT_THAT(text, HasSubstr("compgen -W 'go stop help"));
   EXPECT_THAT(text, HasSubstr("complete -o filenames -F _tool tool"));
   EXPECT_THAT(text, Not(HasSubstr("--later")));
 }
