@@ -252,8 +252,9 @@ void warn_of_options(const Invocation& invocation, const CommandInfo& c) {
 }
 
 int run_command(const CommandInfo& c, std::vector<std::string> args, const options::Environment& env,
-                Console& console) {
-  Invocation invocation{.settings = {}, .parsed = {}, .prompt = {}, .console = console, .env = env};
+                Console& console, const LoadEngine& load_engine) {
+  Invocation invocation{
+      .settings = {}, .parsed = {}, .prompt = {}, .console = console, .env = env, .load_engine = load_engine};
   const options::Table table = option_table(invocation.settings);
   invocation.parsed = options::parse(table, c.command, args, env);
   if (invocation.settings.help) return print_command_help(c, env);
@@ -270,7 +271,8 @@ int run_command(const CommandInfo& c, std::vector<std::string> args, const optio
   return c.run(invocation);
 }
 
-int dispatch(std::vector<std::string> args, const options::Environment& env, Console& console) {
+int dispatch(std::vector<std::string> args, const options::Environment& env, Console& console,
+             const LoadEngine& load_engine) {
   if (args.empty()) args.emplace_back("moraine");
   if (std::filesystem::path(args[0]).filename() == "llama-server") args.insert(args.begin() + 1, "serve");
   // A command of two words.
@@ -311,7 +313,7 @@ int dispatch(std::vector<std::string> args, const options::Environment& env, Con
   const CommandInfo* c = find_command(name);
   if (c == nullptr) return unknown_command(name, console);
   try {
-    return run_command(*c, {args.begin() + 2, args.end()}, env, console);
+    return run_command(*c, {args.begin() + 2, args.end()}, env, console, load_engine);
   } catch (const options::UsageError& e) {
     console.error(e.what());
     console.line(fmt::format("Try `moraine {} --help`.", name));
@@ -321,13 +323,14 @@ int dispatch(std::vector<std::string> args, const options::Environment& env, Con
 
 }  // namespace
 
-int run_program(const std::vector<std::string>& args, const options::Environment& env) noexcept {
+int run_program(const std::vector<std::string>& args, const options::Environment& env,
+                const LoadEngine& load_engine) noexcept {
   try {
     Console console;
     const char* no_color = env("NO_COLOR");
     console.set_colors({}, no_color && *no_color);
     try {
-      return dispatch(args, env, console);
+      return dispatch(args, env, console, load_engine);
     } catch (const Error& e) {
       console.end_live();
       if (e.code() == ErrorCode::kCancelled) return kInterrupted;

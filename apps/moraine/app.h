@@ -2,6 +2,8 @@
 // serve.cpp, run.cpp, bench.cpp, perplexity.cpp and inspect.cpp; what they may be told is option_table.h.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -25,12 +27,17 @@ enum ExitCode : int {
   kInterrupted = 130,  // Ctrl-C ended it (128 + SIGINT)
 };
 
+// How `serve` comes by its engine. Tests that speak for the model wrap what Engine::load gives
+// (tests/agents/scripted_server.cpp).
+using LoadEngine = std::function<std::unique_ptr<Engine>(const EngineOptions&, const ProgressFn&)>;
+
 struct Invocation {
   Settings settings;
   options::Parsed parsed;
   std::string prompt;  // of `run`: the arguments after the model
   Console& console;
   const options::Environment& env;
+  const LoadEngine& load_engine;
 };
 
 int serve(Invocation& invocation);
@@ -47,6 +54,7 @@ int launch(Invocation& invocation);
 const agents::Client& client_of(const Invocation& invocation);
 
 // args[0] is the program's name: as "llama-server" it is `serve`. Never throws.
-int run_program(const std::vector<std::string>& args, const options::Environment& env) noexcept;
+int run_program(const std::vector<std::string>& args, const options::Environment& env,
+                const LoadEngine& load_engine = Engine::load) noexcept;
 
 }  // namespace moraine::app

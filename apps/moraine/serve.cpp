@@ -42,12 +42,12 @@ void read_files(Settings& s) {
 class Loader {
  public:
   // on_memory is told what loading will take, once, before anything large is read.
-  Loader(const EngineOptions& options, server::Api& api, LoadingDisplay& display,
+  Loader(const LoadEngine& load, const EngineOptions& options, server::Api& api, LoadingDisplay& display,
          std::function<void(const MemoryEstimate&)> on_memory)
-      : thread_([this, options, &api, &display, on_memory] {
+      : thread_([this, &load, options, &api, &display, on_memory] {
           try {
             bool told = false;
-            engine_ = Engine::load(options, [&](const LoadProgress& progress) {
+            engine_ = load(options, [&](const LoadProgress& progress) {
               if (!told && progress.memory) on_memory(*progress.memory);
               told = told || progress.memory;
               api.set_loading(progress);
@@ -128,7 +128,7 @@ int serve(Invocation& invocation) {
   std::shared_ptr<Engine> engine;
   {
     LoadingDisplay display(console, std::filesystem::path(s.engine.model_path).filename().string());
-    Loader loader(s.engine, api, display, [&](const MemoryEstimate& memory) {
+    Loader loader(invocation.load_engine, s.engine, api, display, [&](const MemoryEstimate& memory) {
       if (s.log_disabled) return;
       const std::string text = memory_text(memory, s.engine.memory_limit_bytes > 0);
       console.line(console.styled(fmt::format("{:<8}", "memory"), Style::kBold) + text);
