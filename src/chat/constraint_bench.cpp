@@ -93,12 +93,11 @@ std::string summary(std::vector<double> us) {
                      us.back());
 }
 
-void run(const std::shared_ptr<constraint::Service>& service, const std::string& client, const Json& tools,
+void run(chat::AnswerConstraints& constraints, const std::string& client, const Json& tools,
          chat::CallFormat calls) {
-  chat::OutputFormat format;
-  format.calls = calls;
+  const constraint::Service* service = &constraints.service();
   const auto begin = Clock::now();
-  const auto bound = chat::constrain_calls(service, format, tools.dump(), {});
+  const auto bound = constraints.calls(tools.dump(), {}, {});
   while (!bound.source->grammar()) std::this_thread::sleep_for(std::chrono::microseconds(50));
   const double compile_ms = us_since(begin) / 1000;
   std::mt19937 random(1);
@@ -117,7 +116,9 @@ void run(const std::shared_ptr<constraint::Service>& service, const std::string&
         double start = cpu_us();
         const bool ok = matcher.mask(words);
         (round == 0 ? first : later).push_back(cpu_us() - start);
-        if (cpu_us() - start > 800) fmt::print("  slow {:.0f}: {}\n", cpu_us() - start, text.substr(at > 60 ? at - 60 : 0, std::min<size_t>(at, 60)));
+        if (cpu_us() - start > 800)
+          fmt::print("  slow {:.0f}: {}\n", cpu_us() - start,
+                     text.substr(at > 60 ? at - 60 : 0, std::min<size_t>(at, 60)));
         at += service->tokenizer->token_bytes(token).size();
         if (!ok || (words[token / 32] >> token % 32 & 1) == 0) {
           if (++refused < 4)
@@ -144,8 +145,7 @@ int main(int argc, char** argv) {
   if (argc != 3) return fmt::print(stderr, "usage: constraint_bench VOCABULARY.gguf TOOLS.json\n"), 2;
   try {
     const gguf::File file = gguf::File::open(argv[1]);
-    const auto service = std::make_shared<constraint::Service>(
-        load_tokenizer(file.metadata()), [](const std::string& line) { fmt::print("  log: {}\n", line); });
+    const auto tokenizer = load_tokenizer(file.metadata());
     const auto resident_mb = [] {
       std::ifstream statm("/proc/self/statm");
       long total = 0, resident = 0;
@@ -153,16 +153,19 @@ int main(int argc, char** argv) {
       return static_cast<double>(resident) * 4096 / 1e6;
     };
     const double before_mb = resident_mb();
-    const auto begin = Clock::now();
-    service->grammars.compile("start: \"a\"");
-    fmt::print("vocabulary of {} tokens: {:.0f} ms, {:.0f} MB\n", service->tokenizer->size(),
-               us_since(begin) / 1000, resident_mb() - before_mb);
     std::ifstream in(argv[2]);
     const Json clients = Json::parse(std::string(std::istreambuf_iterator<char>(in), {}));
-    for (const auto& [client, tools] : clients.items())
-      for (const auto format : {chat::CallFormat::kQwenXml, chat::CallFormat::kHermes})
-        run(service, client, tools, format);
-    fmt::print("resident for all grammars: {:.0f} MB\n", resident_mb() - before_mb);
+    for (const auto calls : {chat::CallFormat::kQwenXml, chat::CallFormat::kHermes}) {
+      chat::OutputFormat format;
+      format.calls = calls;
+      chat::AnswerConstraints constraints(tokenizer, format,
+                                          [](const std::string& line) { fmt::print("  log: {}\n", line); });
+      const auto begin = Clock::now();
+      constraints.service().grammars.compile("start: \"a\"");
+      fmt::print("vocabulary of {} tokens: {:.0f} ms\n", tokenizer->size(), us_since(begin) / 1000);
+      for (const auto& [client, tools] : clients.items()) run(constraints, client, tools, calls);
+    }
+    fmt::print("resident for all of it: {:.0f} MB\n", resident_mb() - before_mb);
   } catch (const std::exception& e) {
     return fmt::print(stderr, "{}\n", e.what()), 1;
   }

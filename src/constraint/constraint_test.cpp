@@ -286,11 +286,40 @@ TEST(TokenConstraint, TriggersInReasoningMustBeginALine) {
 TEST(TokenConstraint, TriggersAtTheBeginningOfTheAnswerAlone) {
   const Scope scope = {.triggers = {{.text = "{\"name\"", .text_start = true}}};
   Bound later("start: \"{\\\"name\\\"\" \"x\"", scope);
-  EXPECT_TRUE(later.write("\n{\"name\""));
+  EXPECT_TRUE(later.write("a\n{\"name\""));
   EXPECT_TRUE(later.is_free());
+  Bound spaced("start: \"{\\\"name\\\"\" \"x\"", scope);
+  EXPECT_TRUE(spaced.write("\n\n{\"name\""));
+  EXPECT_FALSE(spaced.allows(byte_token('y')));
   Bound first("start: \"{\\\"name\\\"\" \"x\"", scope);
   EXPECT_TRUE(first.write("{\"name\""));
   EXPECT_FALSE(first.allows(byte_token('y')));
+}
+
+TEST(TokenConstraint, BehindTheReasoningTheAnswerBeginsALine) {
+  Bound run("start: \"<call>\" \"x\"", {.reasoning = Scope::Reasoning::kBegun,
+                                        .reasoning_end = "</think>",
+                                        .triggers = {{.text = "<call>", .text_start = true}}});
+  EXPECT_TRUE(run.write("<hm> </think>\n\n<call>"));
+  EXPECT_FALSE(run.allows(byte_token('y')));
+  EXPECT_TRUE(run.write("x"));
+  EXPECT_TRUE(run.write(" <call>"));  // no longer at its beginning
+  EXPECT_TRUE(run.is_free());
+}
+
+TEST(TokenConstraint, WhatIsWrittenAlreadyCounts) {
+  Bound whole("start: \"abc\"", {.begun = "ab"});
+  EXPECT_FALSE(whole.allows(byte_token('a')));
+  EXPECT_TRUE(whole.write("c"));
+  EXPECT_TRUE(whole.allows(kEnd));
+  const Scope start = {.triggers = {{.text = "<call>", .text_start = true}}, .begun = "Look: "};
+  Bound behind("start: \"<call>\" \"x\"", start);
+  EXPECT_TRUE(behind.write("<call>"));
+  EXPECT_TRUE(behind.is_free());
+  Bound within("start: \"<call>\" \"x\"",
+               {.triggers = {{.text = "<call>", .line_start = true}}, .begun = "<ca"});
+  EXPECT_TRUE(within.write("ll>"));
+  EXPECT_FALSE(within.allows(byte_token('y')));
 }
 
 TEST(TokenConstraint, WhatCannotGoOnIsGivenUp) {

@@ -102,16 +102,7 @@ const moraine_vocabulary* Grammars::vocabulary() {
   return vocabulary_;
 }
 
-std::shared_ptr<const Grammar> Grammars::compile(const std::string& lark) {
-  {
-    const std::lock_guard lock(mutex_);
-    const auto known =
-        std::find_if(kept_.begin(), kept_.end(), [&](const auto& k) { return k.first == lark; });
-    if (known != kept_.end()) {
-      kept_.splice(kept_.begin(), kept_, known);
-      return known->second;
-    }
-  }
+std::shared_ptr<Grammar> Grammars::compile_new(const std::string& lark) {
   const moraine_vocabulary* vocabulary = this->vocabulary();
   std::shared_ptr<Grammar> grammar(new Grammar);
   RustError error;
@@ -124,6 +115,22 @@ std::shared_ptr<const Grammar> Grammars::compile(const std::string& lark) {
   const std::unique_ptr<moraine_text, void (*)(moraine_text*)> guard(
       &warnings, [](moraine_text* text) { moraine_text_free(*text); });
   if (warnings.size > 0) grammar->warnings_ = lines({warnings.data, warnings.size});
+  return grammar;
+}
+
+void Grammars::check(const std::string& lark) { compile_new(lark); }
+
+std::shared_ptr<const Grammar> Grammars::compile(const std::string& lark) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto known =
+        std::find_if(kept_.begin(), kept_.end(), [&](const auto& k) { return k.first == lark; });
+    if (known != kept_.end()) {
+      kept_.splice(kept_.begin(), kept_, known);
+      return known->second;
+    }
+  }
+  std::shared_ptr<const Grammar> grammar = compile_new(lark);
   const std::lock_guard lock(mutex_);
   kept_.emplace_front(lark, grammar);
   size_t n = 0, n_bytes = 0;

@@ -72,6 +72,7 @@ class Grammars {
   // vocabulary. Throws Error{kInvalidArgument} for a grammar that cannot be used, with the reason as a
   // sentence.
   std::shared_ptr<const Grammar> compile(const std::string& lark);
+  void check(const std::string& lark);  // throws as compile() would; keeps nothing
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   // A token in a grammar: by its id where it is a control token, else its text.
@@ -79,6 +80,7 @@ class Grammars {
 
  private:
   const moraine_vocabulary* vocabulary();
+  std::shared_ptr<Grammar> compile_new(const std::string& lark);
 
   const std::shared_ptr<const Tokenizer> tokenizer_;
   std::mutex building_;  // guards vocabulary_

@@ -8,7 +8,18 @@
 namespace moraine::constraint {
 namespace {
 
-constexpr size_t kTailBytes = 512;  // of the text, kept to find triggers in; longer than any of them
+constexpr size_t kTailBytes = 1024;  // of the text, kept to find triggers in; longer than any of them
+constexpr std::string_view kWhiteSpace = " \t\r\n";
+
+// The token by which a tag begins, if that is a token of its own: <think>, or <|channel> of
+// <|channel>thought.
+TokenId opening_token(const Tokenizer& tokenizer, const std::string& tag) {
+  if (const TokenId whole = tokenizer.find(tag); whole != kNoToken) return whole;
+  const auto tokens = tokenizer.encode(tag, {.add_special = false, .parse_special = true});
+  if (tokens.empty()) return kNoToken;
+  const TokenType type = tokenizer.type(tokens[0]);
+  return type == TokenType::kControl || type == TokenType::kUserDefined ? tokens[0] : kNoToken;
+}
 
 // A matcher and the step it takes next, handed between the engine's thread and a worker.
 class Stepper {
@@ -85,11 +96,11 @@ class GrammarConstraint final : public TokenConstraint {
   GrammarConstraint(std::shared_ptr<Service> service, std::shared_ptr<Source> source, Scope scope)
       : service_(std::move(service)), source_(std::move(source)), scope_(std::move(scope)) {
     if (scope_.reasoning == Scope::Reasoning::kMayBegin)
-      opener_ = service_->tokenizer->find(scope_.reasoning_begin);
+      opener_ = opening_token(*service_->tokenizer, scope_.reasoning_begin);
     if (scope_.reasoning == Scope::Reasoning::kBegun)
-      state_ = State::kReasoning;
+      begin_reasoning();
     else
-      leave_reasoning();
+      begin_answer(std::exchange(scope_.begun, {}));
   }
 
   ~GrammarConstraint() override { drop_stepper(); }
@@ -105,6 +116,7 @@ class GrammarConstraint final : public TokenConstraint {
         drop_stepper();
         state_ = State::kWatching;
         tail_.clear();
+        text_start_ = false;
         return {};
       }
       const auto words = stepper_->words();
@@ -126,7 +138,7 @@ class GrammarConstraint final : public TokenConstraint {
         case State::kBound:
           if (first && token == opener_) {
             drop_stepper();
-            state_ = State::kReasoning;
+            begin_reasoning();
           } else if (!service_->tokenizer->is_end_of_generation(token)) {
             stepper_->feed(token);
             start_step();
@@ -148,14 +160,30 @@ class GrammarConstraint final : public TokenConstraint {
 
   bool lazy() const { return !scope_.triggers.empty(); }
 
-  void leave_reasoning() {
-    tail_.clear();
+  void begin_reasoning() {
+    state_ = State::kReasoning;
+    tail_ = '\n';
+    opener_ = kNoToken;  // it opens once
+  }
+
+  // Where the answer itself begins; `text` of it is there already.
+  void begin_answer(std::string text) {
     if (lazy()) {
       state_ = State::kWatching;
+      tail_ = '\n';  // it begins a line
+      if (text.size() > kTailBytes / 2) {
+        text.erase(0, text.size() - kTailBytes / 2);
+        tail_.clear();
+      }
+      text_start_ = !tail_.empty();
+      tail_ += text;
     } else if (bind()) {
+      if (!text.empty()) stepper_->feed(std::move(text));
       start_step();
     }
   }
+
+  bool at_text_start(size_t at) const { return text_start_ && tail_.find_first_not_of(kWhiteSpace) >= at; }
 
   bool bind() {
     auto grammar = source_->grammar();
@@ -176,21 +204,28 @@ class GrammarConstraint final : public TokenConstraint {
 
   // Looks for what ends the reasoning or opens a call in the text that grew by a token.
   void watch(TokenId token) {
-    if (first_) tail_ = '\n', first_ = false, text_start_ = true;
-    if (token == opener_ && text_start_ && tail_.size() == 1) state_ = State::kReasoning;
+    if (token == opener_ && at_text_start(tail_.size())) begin_reasoning();
     const std::string_view bytes = service_->tokenizer->token_bytes(token);
     const size_t before = tail_.size();
     tail_ += bytes;
     if (state_ == State::kReasoning) {
       const size_t end = tail_.find(scope_.reasoning_end);
-      if (end != std::string::npos) return leave_reasoning();
+      if (end != std::string::npos) {
+        // The rest of the token belongs to the answer, but for the white space that parts it from the
+        // reasoning.
+        const size_t rest = tail_.find_first_not_of(kWhiteSpace, end + scope_.reasoning_end.size());
+        return begin_answer(rest == std::string::npos ? "" : tail_.substr(rest));
+      }
     }
     for (const Trigger& trigger : scope_.triggers) {
+      if (trigger.text_start && !text_start_) continue;
       const bool line_start = trigger.line_start || state_ == State::kReasoning;
-      const size_t from = before < trigger.text.size() ? 0 : before - trigger.text.size() + 1;
-      for (size_t at = tail_.find(trigger.text, from); at != std::string::npos;
+      // One that ends with this token.
+      size_t at = before < trigger.text.size() ? 0 : before - trigger.text.size() + 1;
+      if (trigger.text_start) at = std::max(at, tail_.find_first_not_of(kWhiteSpace));
+      for (at = tail_.find(trigger.text, at); at != std::string::npos;
            at = tail_.find(trigger.text, at + 1)) {
-        if (trigger.text_start && !(text_start_ && at == 1)) continue;
+        if (trigger.text_start && tail_.find_first_not_of(kWhiteSpace) != at) break;
         if (line_start && (at == 0 || tail_[at - 1] != '\n')) continue;
         if (!bind()) return;
         // A control token is itself; text may have come in any tokens, and a little more with the last.
@@ -222,6 +257,7 @@ class GrammarConstraint final : public TokenConstraint {
     drop_stepper();
     state_ = lazy() ? State::kWatching : State::kOff;
     tail_.clear();
+    text_start_ = false;
     try {
       if (service_->log)
         service_->log("A constraint was given up in the midst of an answer: " + reason + ".");
@@ -235,8 +271,9 @@ class GrammarConstraint final : public TokenConstraint {
   Scope scope_;
   TokenId opener_ = kNoToken;
   State state_ = State::kOff;
-  bool at_start_ = true, first_ = true, text_start_ = false;
-  std::string tail_;
+  bool at_start_ = true;     // no token was drawn
+  bool text_start_ = false;  // tail_ holds the whole answer
+  std::string tail_;         // of the text, and a line end before its beginning
   std::shared_ptr<Stepper> stepper_;
 };
 

@@ -22,7 +22,7 @@ namespace moraine::constraint {
 struct Trigger {
   std::string text;
   bool line_start = false;  // only at the beginning of a line
-  bool text_start = false;  // only at the beginning of the answer
+  bool text_start = false;  // only at the beginning of the answer, behind nothing but white space
 };
 
 // Where in a generation its grammar rules.
@@ -36,6 +36,8 @@ struct Scope {
   std::vector<Trigger> triggers;
   // Once a triggered grammar has ended, the generation ends too.
   bool single = false;
+  // What of the answer is written already: the generation continues it.
+  std::string begun;
 };
 
 // A grammar that is there now, or once it is compiled. What must not wait for it goes without.

@@ -1,6 +1,6 @@
 // Grammars of tool calls, in Lark: how a format's calls to a request's tools are written, and what opens one.
-// Each format's stands beside its parser (xml_call_grammar.cpp, json_call_grammar.cpp) and allows what the
-// model was taught, as its template writes it: the parsers read more. tool_constraint.h makes constraints of
+// Each format's stands beside its parser (xml_, json_ and gemma4_call_grammar.cpp) and allows what the model
+// was taught, as its template writes it: the parsers read more. answer_constraint.h makes constraints of
 // them.
 #pragma once
 
@@ -34,11 +34,15 @@ using LarkToken = std::function<std::string(std::string_view)>;
 
 CallGrammar xml_call_grammar(std::span<const ToolSchema> tools, const LarkToken& token);  // kQwenXml
 CallGrammar hermes_call_grammar(std::span<const ToolSchema> tools, const LarkToken& token);
-CallGrammar mistral_call_grammar(std::span<const ToolSchema> tools, const LarkToken& token);
-CallGrammar llama3_call_grammar(std::span<const ToolSchema> tools);
-CallGrammar generic_call_grammar(std::span<const ToolSchema> tools);
+// `single`: what is written in one piece holds one call.
+CallGrammar mistral_call_grammar(std::span<const ToolSchema> tools, const LarkToken& token, bool single);
+// The object alone, with its arguments under `member`: Llama 3's "parameters", the generic form's
+// "arguments".
+CallGrammar bare_call_grammar(std::span<const ToolSchema> tools, std::string_view member);
+CallGrammar gemma4_call_grammar(std::span<const ToolSchema> tools, const LarkToken& token);
 
 // No rules: calls of this format are not bound.
-CallGrammar call_grammar(CallFormat format, std::span<const ToolSchema> tools, const LarkToken& token);
+CallGrammar call_grammar(CallFormat format, std::span<const ToolSchema> tools, const LarkToken& token,
+                         bool single);
 
 }  // namespace moraine::chat

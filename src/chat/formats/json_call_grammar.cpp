@@ -23,13 +23,19 @@ std::string argument_rules(std::span<const ToolSchema> tools) {
   return rules;
 }
 
+// How a call begins, up to its arguments: spaced as templates write JSON, and compact.
+std::vector<std::string> heads(const std::string& name, std::string_view member) {
+  return {fmt::format("{{\"name\": {}, \"{}\": ", quoted(name), member),
+          fmt::format("{{\"name\":{},\"{}\":", quoted(name), member)};
+}
+
 // object: {"name": NAME, "<member>": ARGUMENTS}. `tail`: Lark behind the arguments.
 std::string object_rules(std::span<const ToolSchema> tools, std::string_view member, std::string_view tail) {
   std::string choices;
-  for (size_t i = 0; i < tools.size(); ++i)
-    choices +=
-        fmt::format("{}{} a{}", i > 0 ? " | " : "",
-                    lark_text(fmt::format("{{\"name\": {}, \"{}\": ", quoted(tools[i].name), member)), i);
+  for (size_t i = 0; i < tools.size(); ++i) {
+    const auto head = heads(tools[i].name, member);
+    choices += fmt::format("{}({} | {}) a{}", i > 0 ? " | " : "", lark_text(head[0]), lark_text(head[1]), i);
+  }
   return fmt::format("object: ({}) {}\"}}\"\n", choices, tail) + argument_rules(tools);
 }
 
@@ -43,45 +49,46 @@ CallGrammar hermes_call_grammar(std::span<const ToolSchema> tools, const LarkTok
 }
 
 // An array of all calls, or since its 11th tokenizer one call behind each tag.
-CallGrammar mistral_call_grammar(std::span<const ToolSchema> tools, const LarkToken& token) {
+CallGrammar mistral_call_grammar(std::span<const ToolSchema> tools, const LarkToken& token, bool single) {
   std::string named;
   for (size_t i = 0; i < tools.size(); ++i)
     named += fmt::format("{}{} id? {} a{}", i > 0 ? " | " : "", lark_text(tools[i].name), token("[ARGS]"), i);
   return {.rules = fmt::format("call: {} (array | named)\n"
-                               "array: /\\s?/ \"[\" object (\", \" object)* \"]\"\n"
+                               "array: / ?/ \"[\" object{} \"]\"\n"
                                "named: {}\n"
                                "id: {} /[a-zA-Z0-9]{{9}}/\n",
-                               token("[TOOL_CALLS]"), named, token("[CALL_ID]")) +
+                               token("[TOOL_CALLS]"), single ? "" : " (\", \" object)*", named,
+                               token("[CALL_ID]")) +
                    object_rules(tools, "arguments", "(\", \\\"id\\\": \\\"\" /[a-zA-Z0-9]{9}/ \"\\\"\")? "),
           .triggers = {{.text = "[TOOL_CALLS]"}}};
 }
 
-CallGrammar llama3_call_grammar(std::span<const ToolSchema> tools) {
-  CallGrammar grammar{.rules = "call: object\n" + object_rules(tools, "parameters", "")};
+// A call is told from an answer in JSON by what its name and arguments look like: all of it opens one.
+CallGrammar bare_call_grammar(std::span<const ToolSchema> tools, std::string_view member) {
+  CallGrammar grammar{.rules = "call: object\n" + object_rules(tools, member, "")};
   for (const ToolSchema& tool : tools)
-    grammar.triggers.push_back(
-        {.text = fmt::format("{{\"name\": {}, ", quoted(tool.name)), .text_start = true});
+    for (std::string head : heads(tool.name, member)) {
+      if (head.ends_with(' ')) head.pop_back();  // it may come in one token with what follows
+      grammar.triggers.push_back({.text = std::move(head), .text_start = true});
+    }
   return grammar;
 }
 
-// Nothing opens it for certain: an answer may be JSON that is no call.
-CallGrammar generic_call_grammar(std::span<const ToolSchema> tools) {
-  return {.rules = "call: object\n" + object_rules(tools, "arguments", "")};
-}
-
-CallGrammar call_grammar(CallFormat format, std::span<const ToolSchema> tools, const LarkToken& token) {
+CallGrammar call_grammar(CallFormat format, std::span<const ToolSchema> tools, const LarkToken& token,
+                         bool single) {
   switch (format) {
     case CallFormat::kQwenXml:
       return xml_call_grammar(tools, token);
     case CallFormat::kHermes:
       return hermes_call_grammar(tools, token);
     case CallFormat::kMistral:
-      return mistral_call_grammar(tools, token);
+      return mistral_call_grammar(tools, token, single);
     case CallFormat::kLlama3:
-      return llama3_call_grammar(tools);
+      return bare_call_grammar(tools, "parameters");
     case CallFormat::kGenericJson:
-      return generic_call_grammar(tools);
-    case CallFormat::kGemma4:  // its own notation of values
+      return bare_call_grammar(tools, "arguments");
+    case CallFormat::kGemma4:
+      return gemma4_call_grammar(tools, token);
     case CallFormat::kNone:
       return {};
   }

@@ -1,8 +1,9 @@
 // Calls of Qwen3-Coder as a grammar: xml_call.h's form, exactly as the template writes it. Parameters come in
 // any order, each once, and all that are required before the end. A string is raw text up to the closing tag
-// and the next tag's beginning; a text that quotes the closing tag alone goes on. It is read by lines: within one
-// nearly all tokens are allowed and the engine knows it at once, where a search for the end of the whole text
-// takes fifteen times as long.
+// and the next tag's beginning; a text that quotes the closing tag alone goes on. The parser takes a closing
+// tag on the line of the text, so it ends a text here too. Texts are read by lines: within one nearly all
+// tokens are allowed and the engine knows it at once, where a search for the end of the whole text takes
+// fifteen times as long.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -129,10 +130,11 @@ CallGrammar xml_call_grammar(std::span<const ToolSchema> tools, const LarkToken&
   grammar.rules = fmt::format(
       "call: {} \"\\n\" function \"\\n\" {} | function\n"
       "function: {}\n"
-      "raw: LINE* {}\n"
+      "raw: LINE* END\n"
       "LINE: /[^\\n]*\\n/\n"
+      "END: /[^\\n]*<\\/parameter>\\n</\n"
       "KEY: /[^<>\\r\\n]{{1,128}}/\n",
-      token("<tool_call>"), token("</tool_call>"), functions, lark_text("</parameter>\n<"));
+      token("<tool_call>"), token("</tool_call>"), functions);
   grammar.rules += rules;
   return grammar;
 }
