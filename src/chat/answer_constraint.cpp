@@ -27,7 +27,7 @@ constexpr size_t kMaxKeptBytes = 8 << 20;
 // For finding out which of many tools are at fault.
 constexpr std::chrono::seconds kMaxTrying{10};
 
-std::vector<ToolSchema> tools_from(std::string_view tools_json, const std::string& only) {
+std::vector<ToolSchema> tools_from(std::string_view tools_json, const std::vector<std::string>& only) {
   std::vector<ToolSchema> tools;
   const Json list = Json::parse(tools_json, nullptr, false);
   if (!list.is_array()) return tools;
@@ -37,7 +37,8 @@ std::vector<ToolSchema> tools_from(std::string_view tools_json, const std::strin
     const Json& holder = function != tool.end() && function->is_object() ? *function : tool;
     const auto name = holder.find("name");
     if (name == holder.end() || !name->is_string() || !is_name(name->get_ref<const std::string&>())) continue;
-    if (!only.empty() && *name != only) continue;
+    const auto& text = name->get_ref<const std::string&>();
+    if (!only.empty() && std::find(only.begin(), only.end(), text) == only.end()) continue;
     const auto parameters = holder.find("parameters");
     Json schema = parameters != holder.end() && !parameters->is_null() ? *parameters : Json::object();
     const bool is_schema = schema.is_object();
@@ -196,8 +197,10 @@ AnswerConstraint AnswerConstraints::calls(std::string_view tools_json, const Cal
 
 AnswerConstraints::Calls AnswerConstraints::find_calls(std::string_view tools_json,
                                                        const CallDemands& demands) {
-  const std::string key = fmt::format("{}{} {} {}\n{}", demands.required, demands.single, demands.only,
-                                      demands.answer, tools_json);
+  std::string key =
+      fmt::format("{}{} {}:{}", demands.required, demands.single, demands.answer.size(), demands.answer);
+  for (const std::string& name : demands.only) key += fmt::format("{}:{}", name.size(), name);
+  key += tools_json;
   {
     const std::lock_guard lock(mutex_);
     const auto known =
@@ -221,10 +224,10 @@ AnswerConstraints::Calls AnswerConstraints::find_calls(std::string_view tools_js
 AnswerConstraints::Calls AnswerConstraints::make_calls(std::string_view tools_json,
                                                        const CallDemands& demands) {
   std::vector<ToolSchema> tools = tools_from(tools_json, demands.only);
-  if (tools.empty() && !demands.only.empty())
-    throw Error(
-        ErrorCode::kInvalidArgument,
-        fmt::format("'tool_choice' names '{}', which is none of the tools.", demands.only.substr(0, 128)));
+  for (const std::string& name : demands.only)
+    if (std::none_of(tools.begin(), tools.end(), [&](const ToolSchema& tool) { return tool.name == name; }))
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("'tool_choice' names '{}', which is none of the tools.", name.substr(0, 128)));
   if (tools.empty() || tools.size() > kMaxTools) return {};
   if (!demands.answer.empty() && is_bare(format_.calls) && !demands.required) {
     if (service_->log)

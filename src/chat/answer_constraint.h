@@ -37,9 +37,9 @@ struct AnswerStart {
 };
 
 struct CallDemands {
-  bool required = false;  // the answer is one call or more, from its beginning on
-  std::string only;       // the one tool that may be called; empty: any
-  bool single = false;    // no second call
+  bool required = false;          // the answer is one call or more, from its beginning on
+  std::vector<std::string> only;  // the tools that may be called; empty: all
+  bool single = false;            // no second call
   // Lark with a first rule `start`: the answer is of this form where it is no call. Empty: any answer will
   // do.
   std::string answer;

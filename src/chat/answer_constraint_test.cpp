@@ -276,13 +276,13 @@ TEST_P(AnswerConstraintTest, RequiredCallsAreCallsWhateverIsDrawn) {
 
 TEST_P(AnswerConstraintTest, OneToolAlone) {
   std::mt19937 random(3);
-  const auto constraint = start({.required = true, .only = "set", .single = true});
+  const auto constraint = start({.required = true, .only = {"set"}, .single = true});
   const std::string text = draw(*constraint, random);
   const ParsedMessage message = parse(text);
   ASSERT_EQ(message.tool_calls.size(), 1u) << text;
   EXPECT_EQ(message.tool_calls[0].name, "set");
   try {
-    start({.required = true, .only = "nothing"});
+    start({.required = true, .only = {"set", "nothing"}});
     ADD_FAILURE();
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::kInvalidArgument);
