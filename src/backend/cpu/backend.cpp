@@ -16,8 +16,11 @@ namespace moraine::cpu {
 
 std::vector<std::string> available_isas() {
   std::vector<std::string> isas;
-#if defined(MORAINE_AVX2)
-  if (detect_cpu().avx2) isas.push_back("avx2");
+#if defined(MORAINE_X86)
+  const CpuFeatures cpu = detect_cpu();
+  if (allow_amx()) isas.push_back("amx");
+  if (cpu.avx512_vnni) isas.push_back("avx512");
+  if (cpu.avx2) isas.push_back("avx2");
 #endif
   isas.push_back("scalar");
   return isas;
@@ -28,7 +31,9 @@ const Kernels& select_kernels(const std::string& isa) {
   const std::string& want = isa.empty() ? have.front() : isa;
   for (const std::string& name : have) {
     if (name != want) continue;
-#if defined(MORAINE_AVX2)
+#if defined(MORAINE_X86)
+    if (name == "amx") return amx_kernels();
+    if (name == "avx512") return avx512_kernels();
     if (name == "avx2") return avx2_kernels();
 #endif
     return scalar_kernels();

@@ -124,5 +124,7 @@ struct Kernels {
 // One for each instruction set this build holds.
 const Kernels& scalar_kernels();
 const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
+const Kernels& amx_kernels();  // the process must have asked for AMX's tiles: allow_amx() of cpu_features.h
 
 }  // namespace moraine::cpu

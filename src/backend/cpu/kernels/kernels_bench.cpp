@@ -76,7 +76,7 @@ void register_isa(const Kernels* kernels) {
   for (const DType t : types)
     for (const int k : {576, 1536, 2048}) {
       if (k % info(t).block_len) continue;
-      for (const int n_rows : {1, 2, 4, 8, 32, 128})
+      for (const int n_rows : {1, 2, 4, 8, 16, 32, 128, 512})
         for (const int mb : {1, 256}) {
           if (mb > 1 && n_rows > 4) continue;
           const std::string name = std::string(kernels->isa) + "/" + info(t).name +
@@ -103,8 +103,10 @@ void register_isa(const Kernels* kernels) {
 
 int main(int argc, char** argv) {
   using namespace moraine;
-#ifdef MORAINE_AVX2
+#ifdef MORAINE_X86
   if (detect_cpu().avx2) cpu::register_isa(&cpu::avx2_kernels());
+  if (detect_cpu().avx512_vnni) cpu::register_isa(&cpu::avx512_kernels());
+  if (allow_amx()) cpu::register_isa(&cpu::amx_kernels());
 #endif
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();

@@ -23,8 +23,10 @@ namespace moraine::cpu::testing {
 // The vector instruction sets that this build holds and this machine runs.
 inline std::vector<const Kernels*> vector_kernels() {
   std::vector<const Kernels*> all;
-#ifdef MORAINE_AVX2
+#ifdef MORAINE_X86
   if (detect_cpu().avx2) all.push_back(&avx2_kernels());
+  if (detect_cpu().avx512_vnni) all.push_back(&avx512_kernels());
+  if (allow_amx()) all.push_back(&amx_kernels());
 #endif
   return all;
 }
