@@ -80,6 +80,8 @@ Answer::Answer(const Call& call, const Plan& plan, std::unique_ptr<Protocol> pro
       keep_tokens_(plan.keep_tokens),
       shown_tokens_(plan.shown_tokens),
       tokenizer_(call.model->tokenizer),
+      remember_(plan.remember),
+      note_(plan.note),
       first_prompt_(plan.generations.empty() ? std::vector<TokenId>() : plan.generations[0].prompt) {
   choices_.resize(plan.generations.size());
   tracks_.reserve(choices_.size());
@@ -163,6 +165,10 @@ void Answer::on_token(uint32_t index, const TokenEvent& event) {
   }
 
   const std::string text = track.decoder.push(event.id);
+  if (remember_) {
+    track.turn.tokens.push_back(event.id);
+    track.turn.text += text;
+  }
   const std::size_t begin = track.decoded_bytes;
   track.decoded_bytes += text.size();
   if (keep_tokens_) track.held.push_back({event, begin, track.decoded_bytes});
@@ -190,7 +196,10 @@ void Answer::on_finish(uint32_t index, FinishReason reason, const GenerationStat
     }
     choice.stop = reason == FinishReason::kStop ? StopKind::kEos : StopKind::kLength;
     std::string rest;
-    if (track.matcher.push(track.decoder.flush(), rest)) {
+    const std::string last = track.decoder.flush();
+    if (remember_) track.turn.text += last;
+    remember(track);
+    if (track.matcher.push(last, rest)) {
       choice.stop = StopKind::kWord;
       choice.stop_word = track.matcher.matched();
     } else {
@@ -215,8 +224,13 @@ void Answer::client_left() {
   const std::lock_guard lock(mutex_);
   if (over_) return;
   over_ = answered_ = true;
+  for (Track& track : tracks_) remember(track);  // it may come back with what it got, to have it continued
   cancel_all();
   log_end("the client left");
+}
+
+void Answer::remember(Track& track) {
+  if (remember_ && !track.turn.tokens.empty()) remember_(std::exchange(track.turn, {}));
 }
 
 void Answer::show(uint32_t index, const std::string& text, bool last) {
@@ -310,7 +324,7 @@ void Answer::log_end(const char* how) const {
   t.whole_ms = ms(Clock::now());
   std::string line = request_line(exchange_->request(), how, t);
   if (!choices_.empty()) line += cache_note(first_prompt_, choices_[0].stats, *tokenizer_);
-  log_->line(LogLevel::kInfo, line);
+  log_->line(LogLevel::kInfo, line + note_);
 }
 
 }  // namespace moraine::server

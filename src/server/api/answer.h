@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -18,6 +19,7 @@
 #include "server/api/context.h"
 #include "server/api/errors.h"
 #include "server/api/stop_matcher.h"
+#include "server/api/turn_store.h"
 #include "server/http/http.h"
 
 namespace moraine::server {
@@ -73,6 +75,9 @@ struct Plan {
   bool keep_tokens = false;  // the protocol wants tokens beside the text
   std::vector<TokenId>
       shown_tokens;  // control tokens that are part of the text (calls are written with them)
+  // Called with what a choice generated, before its end is told; empty: nobody wants to know.
+  std::function<void(GeneratedTurn)> remember;
+  std::string note;  // for the log: what of the prompt is not as it was generated
 };
 
 class Answer : public std::enable_shared_from_this<Answer> {
@@ -98,6 +103,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
     StreamDecoder decoder;
     StopMatcher matcher;
     std::deque<Held> held;
+    GeneratedTurn turn;             // all of it; empty unless it is to be remembered
     std::size_t decoded_bytes = 0;  // text that came out of the decoder
     std::size_t shown_bytes = 0;    // text that went to the client
     Clock::time_point first_token{};
@@ -112,6 +118,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   void client_left();
 
   // These need mutex_.
+  void remember(Track& track);
   void show(uint32_t index, const std::string& text, bool last);
   void send(const std::string& bytes);
   void complete();
@@ -128,6 +135,8 @@ class Answer : public std::enable_shared_from_this<Answer> {
   const bool stream_, keep_tokens_;
   const std::vector<TokenId> shown_tokens_;  // the decoders' view
   const std::shared_ptr<const Tokenizer> tokenizer_;
+  const std::function<void(GeneratedTurn)> remember_;
+  const std::string note_;
   const std::vector<TokenId> first_prompt_;  // for the log
   const Clock::time_point start_ = Clock::now();
 

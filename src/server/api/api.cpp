@@ -18,6 +18,7 @@
 #include "server/api/render.h"
 #include "server/api/response_store.h"
 #include "server/api/routes.h"
+#include "server/api/turn_store.h"
 #include "server/api/worker.h"
 
 namespace moraine::server {
@@ -122,6 +123,7 @@ void Api::set_ready(std::shared_ptr<Engine> engine) {
   auto model = std::make_shared<ServedModel>();
   const ModelInfo& info = engine->info();
   model->tokenizer = engine->tokenizer();
+  model->turns = std::make_shared<TurnStore>();
   model->id = state_->options->alias.empty() ? info.file_name : state_->options->alias;
   model->created = unix_seconds();
   model->sampling = sampling_defaults(info.sampling, state_->options->sampling);

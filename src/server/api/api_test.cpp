@@ -155,7 +155,7 @@ TEST(Api, TokenizeAndBack) {
             R"({"tokens":[{"id":97,"piece":"a"},{"id":195,"piece":[195]},{"id":169,"piece":[169]}]})");
   EXPECT_EQ(h.post("/detokenize", {{"tokens", {104, 105, 257}}})["content"], "hi<|im_end|>");
   EXPECT_EQ(h.post("/tokenize", {{"content", 5}}, 400)["error"]["param"], "content");
-  for (const Json& bad : std::vector<Json>{"x", Json::array({-1}), Json::array({259}), Json::array({1.5}),
+  for (const Json& bad : std::vector<Json>{"x", Json::array({-1}), Json::array({260}), Json::array({1.5}),
                                            Json::array({18446744073709551615u})}) {
     EXPECT_EQ(h.post("/detokenize", {{"tokens", bad}}, 400)["error"]["param"], "tokens") << dump(bad);
   }

@@ -196,8 +196,7 @@ void chat_completions(const Call& call) {
   RequestPlan plan = request_plan(call, body, {.n_probs = n_probs});
   options.n = plan.n;
   ChatPrompt prompt = chat_prompt(call, body);
-  plan.plan.shown_tokens = prompt.shown_tokens;
-  add_prompt(call, plan, std::move(prompt.tokens));
+  add_chat_prompt(call, plan, prompt);
   Answer::start(call, std::move(plan.plan), std::make_unique<ChatProtocol>(call, std::move(options), prompt));
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "server/api/errors.h"
+#include "server/api/history.h"
 
 namespace moraine::server {
 namespace {
@@ -202,6 +203,14 @@ std::vector<TokenId> control_tokens(const Tokenizer& tokenizer, const std::vecto
   return ids;
 }
 
+// Why a turn stands without its reasoning.
+const char* reasoning_note(const Json& messages) {
+  const bool sent = std::any_of(messages.begin(), messages.end(),
+                                [](const Json& message) { return message.contains("reasoning_content"); });
+  return sent ? "; the template leaves the reasoning of earlier turns out"
+              : "; the client did not send the reasoning of earlier turns back";
+}
+
 uint64_t random_seed() {
   std::random_device device;
   return (uint64_t{device()} << 32) | device();
@@ -258,9 +267,23 @@ ChatPrompt chat_prompt(const Call& call, const Fields& body) {
     prompt.tools = std::make_shared<const chat::ToolTypes>(chat::ToolTypes::from_json(tools_json));
   prompt.text += unfinished;
   const Tokenizer& tokenizer = *call.model->tokenizer;
-  prompt.tokens = tokenizer.encode(prompt.text, {.add_special = true, .parse_special = true});
+  const uint64_t scope = cache_scope(call);
+  HistoryTokens history = encode_history(tokenizer, *call.model->turns, scope, prompt.text,
+                                         {prompt.format, prompt.tools, prompt.parser_options.calls});
+  prompt.tokens = std::move(history.tokens);
+  prompt.place = turn_place(scope, prompt.text);
+  if (history.reasoning_missing) prompt.note = reasoning_note(shown);
   prompt.shown_tokens = control_tokens(tokenizer, prompt.format.markers);
   return prompt;
+}
+
+void add_chat_prompt(const Call& call, RequestPlan& plan, ChatPrompt& prompt) {
+  plan.plan.shown_tokens = prompt.shown_tokens;
+  plan.plan.note = prompt.note;
+  plan.plan.remember = [turns = call.model->turns, place = prompt.place](GeneratedTurn turn) {
+    turns->put(place, std::move(turn));
+  };
+  add_prompt(call, plan, std::move(prompt.tokens));
 }
 
 }  // namespace moraine::server

@@ -87,7 +87,7 @@ TEST(Completions, PromptsInAllForms) {
   EXPECT_EQ(prompts(R"("")"), (Prompts{{kFakeBos}}));
   EXPECT_EQ(prompts(R"([])"), (Prompts{{kFakeBos}}));
   for (const char* bad :
-       {"[1.5]", "[-1]", "[259]", "[[97,[98]]]", "[97,null]", "true", "[true]", "{\"x\":1}"}) {
+       {"[1.5]", "[-1]", "[260]", "[[97,[98]]]", "[97,null]", "true", "[true]", "{\"x\":1}"}) {
     EXPECT_EQ(h.post("/completion", {{"prompt", Json::parse(bad)}}, 400)["error"]["param"], "prompt") << bad;
   }
 }

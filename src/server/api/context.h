@@ -17,6 +17,9 @@
 
 namespace moraine::server {
 
+class ResponseStore;
+class TurnStore;
+
 // A model from set_ready() on: immutable, shared by the exchanges that use it.
 struct ServedModel {
   std::shared_ptr<Engine> engine;
@@ -26,9 +29,8 @@ struct ServedModel {
   SamplingChoice sampling;                                  // the defaults, with their sources
   std::shared_ptr<const chat::ChatTemplate> chat_template;  // null: the file's does not compile,
   std::string chat_template_error;                          // and why
+  std::shared_ptr<TurnStore> turns;                         // what it generated lately
 };
-
-class ResponseStore;
 
 struct Call {
   std::shared_ptr<http::Exchange> exchange;

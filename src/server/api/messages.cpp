@@ -23,8 +23,7 @@ void messages(const Call& call) {
   const Fields chat(chat_json);
   RequestPlan plan = request_plan(call, chat, {});
   ChatPrompt prompt = chat_prompt(call, chat);
-  plan.plan.shown_tokens = prompt.shown_tokens;
-  add_prompt(call, plan, std::move(prompt.tokens));
+  add_chat_prompt(call, plan, prompt);
   const auto n_prompt = static_cast<int32_t>(plan.plan.generations[0].prompt.size());
   Answer::start(call, std::move(plan.plan),
                 make_messages_protocol(echoed_model(call, body), n_prompt, prompt.make_parser(0)));

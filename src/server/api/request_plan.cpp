@@ -114,6 +114,11 @@ std::vector<std::vector<TokenId>> prompts_from(const Call& call, const Fields& b
   return prompts;
 }
 
+uint64_t cache_scope(const Call& call) {
+  return call.options->cache_scope == CacheScope::kKey ? key_scope(call.request(), call.options->api_keys)
+                                                       : 0;
+}
+
 RequestPlan request_plan(const Call& call, const Fields& body, const PlanOptions& options) {
   RequestPlan result;
   body.string("model");  // any name is served, but it must be one
@@ -129,8 +134,7 @@ RequestPlan request_plan(const Call& call, const Fields& body, const PlanOptions
   result.base.max_tokens = max_tokens_from(body, call.options->n_predict);
   result.base.n_probs = options.n_probs;
   result.base.reuse = body.boolean("cache_prompt").value_or(call.options->cache_prompt);
-  if (call.options->cache_scope == CacheScope::kKey)
-    result.base.cache_scope = key_scope(call.request(), call.options->api_keys);
+  result.base.cache_scope = cache_scope(call);
   return result;
 }
 

@@ -25,6 +25,9 @@ struct PlanOptions {
   bool keep_tokens = false;
 };
 
+// Whose prompts and answers this request may meet again: GenerationRequest::cache_scope.
+uint64_t cache_scope(const Call& call);
+
 // Settles everything but the prompts from `body`. Throws ApiError 400.
 RequestPlan request_plan(const Call& call, const Fields& body, const PlanOptions& options);
 // Adds the generations of one prompt: n choices. An empty prompt becomes the model's bos token;

@@ -38,8 +38,7 @@ void create_response(const Call& call) {
   const Fields chat(chat_json);
   RequestPlan plan = request_plan(call, chat, {});
   ChatPrompt prompt = chat_prompt(call, chat);
-  plan.plan.shown_tokens = prompt.shown_tokens;
-  add_prompt(call, plan, std::move(prompt.tokens));
+  add_chat_prompt(call, plan, prompt);
   const SamplingParams sampling = plan.sampling.params;
   Answer::start(call, std::move(plan.plan),
                 make_responses_protocol(call, std::move(request), sampling, prompt.make_parser(0)));

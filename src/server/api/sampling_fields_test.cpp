@@ -110,7 +110,7 @@ TEST_F(SamplingFields, LogitBiasInBothForms) {
             (Bias{{97, -1.f}, {98, 2.f}, {99, 2.f}, {100, -INFINITY}}));
   EXPECT_TRUE(params({{"logit_bias", Json::object()}}).logit_bias.empty());
   for (const char* bad :
-       {R"([[-1,1]])", R"([[259,1]])", R"([[97]])", R"([97])", R"([[97,"x"]])", R"([[97,true]])",
+       {R"([[-1,1]])", R"([[260,1]])", R"([[97]])", R"([97])", R"([[97,"x"]])", R"([[97,true]])",
         R"([[null,1]])", R"({"99999":1})", R"("x")", R"([[18446744073709551615,1]])"}) {
     EXPECT_EQ(refused({{"logit_bias", Json::parse(bad)}}), "logit_bias") << bad;
   }

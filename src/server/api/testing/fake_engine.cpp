@@ -24,6 +24,8 @@ std::shared_ptr<const Tokenizer> byte_tokenizer() {
     vocab.tokens.push_back(control);
     vocab.types.push_back(static_cast<int32_t>(TokenType::kControl));
   }
+  vocab.tokens.push_back("the");  // of no merge
+  vocab.types.push_back(static_cast<int32_t>(TokenType::kNormal));
   vocab.bos = kFakeBos;
   vocab.eos = kFakeEnd;
   vocab.add_bos = false;

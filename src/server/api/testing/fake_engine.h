@@ -18,6 +18,7 @@ namespace moraine::server {
 inline constexpr TokenId kFakeStart = 256;  // <|im_start|>
 inline constexpr TokenId kFakeEnd = 257;    // <|im_end|>, ends a turn
 inline constexpr TokenId kFakeBos = 258;    // <|begin|>
+inline constexpr TokenId kFakeThe = 259;    // "the": no text is encoded with it, but a model may draw it
 
 std::shared_ptr<const Tokenizer> byte_tokenizer();
 std::vector<TokenId> byte_tokens(std::string_view text);

@@ -47,14 +47,15 @@ struct Harness {
   }
 
   std::shared_ptr<FakeEngine> engine = std::make_shared<FakeEngine>();
-  std::vector<std::string> log;
+  std::vector<std::string> log;    // warnings and errors
+  std::vector<std::string> infos;  // and the rest
   int last_status = 0;
   Api api;
 
  private:
   ApiOptions with_log(ApiOptions options) {
     options.log = [this](LogLevel level, const std::string& line) {
-      if (level >= LogLevel::kWarning) log.push_back(line);
+      (level >= LogLevel::kWarning ? log : infos).push_back(line);
     };
     return options;
   }

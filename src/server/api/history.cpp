@@ -1,0 +1,141 @@
+#include "server/api/history.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace moraine::server {
+namespace {
+
+// How much longer a turn may be as its template writes it: "\u00e9" for two bytes, spaces, tags.
+constexpr std::size_t kMostGrowth = 4, kMostMarkup = 4096;
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const std::size_t first = text.find_first_not_of(kSpace);
+  if (first == text.npos) return {};
+  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
+}
+
+// The order of members tells nothing, and 1.0 is 1: JavaScript's clients write it so.
+bool equal_arguments(const std::string& a, const std::string& b) {
+  if (a == b) return true;
+  const auto x = nlohmann::json::parse(a, nullptr, /*allow_exceptions=*/false);
+  const auto y = nlohmann::json::parse(b, nullptr, /*allow_exceptions=*/false);
+  return !x.is_discarded() && x == y;
+}
+
+bool equal_calls(const std::vector<chat::ToolCall>& a, const std::vector<chat::ToolCall>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+    return x.id == y.id && x.name == y.name && equal_arguments(x.arguments, y.arguments);
+  });
+}
+
+enum class Likeness : uint8_t { kSame, kReasoningMissing, kOther };
+
+class TurnComparison {
+ public:
+  TurnComparison(const TurnReader& reader, std::string_view prompt) : reader_(reader) {
+    // One seed: ids that are not in the text are the same on both sides.
+    options_.calls = reader.calls;
+    options_.reasoning = chat::reasoning_start(reader.format, prompt, "");
+  }
+
+  Likeness of(std::string_view generated, std::string_view echoed) const {
+    if (generated == echoed) return Likeness::kSame;
+    const chat::ParsedMessage a = read(generated), b = read(echoed);
+    if (trimmed(a.content) != trimmed(b.content) || !equal_calls(a.tool_calls, b.tool_calls))
+      return Likeness::kOther;
+    if (trimmed(a.reasoning) == trimmed(b.reasoning)) return Likeness::kSame;
+    return trimmed(b.reasoning).empty() ? Likeness::kReasoningMissing : Likeness::kOther;
+  }
+
+ private:
+  chat::ParsedMessage read(std::string_view text) const {
+    const auto parser = chat::make_output_parser(reader_.format, reader_.tools, options_);
+    return chat::parse_message(*parser, text, chat::TextEnd::kComplete);
+  }
+
+  const TurnReader& reader_;
+  chat::ParserOptions options_;
+};
+
+// Where the turn that begins at `begin` ends: at the first token that ends turns. npos: not within `limit`.
+std::size_t end_of_turn(const Tokenizer& tokenizer, std::string_view text, std::size_t begin,
+                        std::size_t limit) {
+  std::size_t end = std::string_view::npos;
+  std::string_view rest = text.substr(begin, limit);
+  for (const TokenId id : tokenizer.end_of_generation()) {
+    const std::string_view mark = tokenizer.token_bytes(id);
+    const std::size_t at = mark.empty() ? rest.npos : rest.find(mark);
+    if (at == rest.npos) continue;
+    end = begin + at;
+    rest = rest.substr(0, at + mark.size() - 1);  // an earlier one?
+  }
+  return end;
+}
+
+// How much of an answer to be continued, `text`, is a turn's first tokens. None unless all of it is the
+// turn's beginning.
+struct Beginning {
+  std::ptrdiff_t n_tokens = 0;
+  std::size_t n_bytes = 0;
+};
+Beginning beginning_of(const Tokenizer& tokenizer, const chat::OutputFormat& format,
+                       const GeneratedTurn& turn, std::string_view text) {
+  Beginning begun;
+  const auto& markers = format.markers;
+  for (const TokenId id : turn.tokens) {
+    std::string_view piece = tokenizer.token_bytes(id);
+    if (tokenizer.is_control(id) && std::find(markers.begin(), markers.end(), piece) == markers.end())
+      piece = {};
+    const std::string_view rest = text.substr(begun.n_bytes);
+    if (!rest.starts_with(piece)) return piece.starts_with(rest) ? begun : Beginning{};
+    begun.n_bytes += piece.size();
+    ++begun.n_tokens;
+  }
+  return begun;  // the text goes on where the turn ended
+}
+
+}  // namespace
+
+HistoryTokens encode_history(const Tokenizer& tokenizer, TurnStore& turns, uint64_t scope,
+                             std::string_view text, const TurnReader& reader) {
+  HistoryTokens result;
+  std::size_t at = 0;
+  const auto encode_to = [&](std::size_t end) {
+    const auto piece =
+        tokenizer.encode(text.substr(at, end - at), {.add_special = at == 0, .parse_special = true});
+    result.tokens.insert(result.tokens.end(), piece.begin(), piece.end());
+    at = end;
+  };
+  // A token that ends every text would end every piece.
+  const auto found = tokenizer.special().add_eos ? std::vector<TurnStore::Found>() : turns.find(scope, text);
+  std::size_t placed = 0;  // where the last turn began
+  for (const auto& [begin, turn] : found) {
+    if (begin == placed || begin < at || begin == text.size() || turn->text.empty()) continue;
+    const std::size_t end =
+        end_of_turn(tokenizer, text, begin, kMostGrowth * turn->text.size() + kMostMarkup);
+    if (end == text.npos) {
+      const Beginning begun = beginning_of(tokenizer, reader.format, *turn, text.substr(begin));
+      if (begun.n_tokens == 0) continue;
+      encode_to(begin);
+      result.tokens.insert(result.tokens.end(), turn->tokens.begin(), turn->tokens.begin() + begun.n_tokens);
+      at = begin + begun.n_bytes;
+      break;
+    }
+    const TurnComparison comparison(reader, text.substr(0, begin));
+    const Likeness likeness = comparison.of(turn->text, text.substr(begin, end - begin));
+    result.reasoning_missing |= likeness == Likeness::kReasoningMissing;
+    if (likeness != Likeness::kSame) continue;
+    encode_to(begin);
+    result.tokens.insert(result.tokens.end(), turn->tokens.begin(), turn->tokens.end());
+    at = end;
+    placed = begin;
+    ++result.n_turns;
+  }
+  encode_to(text.size());
+  return result;
+}
+
+}  // namespace moraine::server
