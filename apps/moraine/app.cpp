@@ -10,7 +10,8 @@
 #include "base/options/render.h"
 #include "base/options/shell.h"
 #include "base/options/suggest.h"
-#include "model_path.h"
+#include "hub/local_models.h"
+#include "model_places.h"
 #include "option_table.h"
 #include "version.h"
 
@@ -77,21 +78,22 @@ environment variables and arguments; none of its files are changed, and no accou
   moraine launch codex --url http://box:8081 --key KEY
 )";
 constexpr CommandInfo kCommands[] = {
-    {"serve", kServe, "MODEL.gguf [options]", "answer requests of the OpenAI API on a port", serve},
-    {"run", kRun, "MODEL.gguf [PROMPT] [options]", "talk to a model here, or get one answer", run},
-    {"chat", kRun, "MODEL.gguf [PROMPT] [options]", "the same as run", run},
-    {"bench", kBench, "MODEL.gguf [options]", "measure the speed of prompts and answers", bench},
+    {"serve", kServe, "MODEL [options]", "answer requests of the OpenAI API on a port", serve},
+    {"run", kRun, "MODEL [PROMPT] [options]", "talk to a model here, or get one answer", run},
+    {"chat", kRun, "MODEL [PROMPT] [options]", "the same as run", run},
+    {"bench", kBench, "MODEL [options]", "measure the speed of prompts and answers", bench},
     {"bench agents", kBenchAgents, "FILE.jsonl --url URL [options]",
      "replay sessions of coding agents against a server", bench_agents, kAgentsDetails},
-    {"perplexity", kPerplexity, "MODEL.gguf [options]", "measure how well a model predicts a text",
-     perplexity, kPerplexityDetails},
-    {"inspect", kInspect, "MODEL.gguf [options]", "say what is in a model file, and what it needs", inspect},
+    {"perplexity", kPerplexity, "MODEL [options]", "measure how well a model predicts a text", perplexity,
+     kPerplexityDetails},
+    {"inspect", kInspect, "MODEL [options]", "say what is in a model file, and what it needs", inspect},
+    {"list", kList, "[PART OF A NAME] [options]", "the models on this disk, whoever fetched them", list},
     {"doctor", kDoctor, "[MODEL] [options]", "say what this machine can hold, and how it can hold more",
      doctor, kDoctorDetails},
     {"connect", kConnect, "CLIENT [options]", "set a coding agent up for a running server", connect,
      kConnectDetails},
-    {"launch", kLaunch, "CLIENT [options] [-- arguments]", "run a coding agent against a running server", launch,
-     kLaunchDetails},
+    {"launch", kLaunch, "CLIENT [options] [-- arguments]", "run a coding agent against a running server",
+     launch, kLaunchDetails},
 };
 
 const CommandInfo* find_command(const std::string& name) {
@@ -123,8 +125,9 @@ options::HelpStyle help_style(const options::Environment& env) {
 std::string overview() {
   std::string text = fmt::format(
       "moraine {}: run language models on this machine, for coding agents and for you.\n\n"
-      "  moraine serve MODEL.gguf     an OpenAI-compatible server on http://127.0.0.1:8080\n"
-      "  moraine run MODEL.gguf       a conversation in this terminal\n\nCommands\n",
+      "  moraine serve MODEL          an OpenAI-compatible server on http://127.0.0.1:8080\n"
+      "  moraine run MODEL            a conversation in this terminal\n\n"
+      "MODEL is a GGUF file, or a name: moraine list shows those on this disk.\n\nCommands\n",
       version());
   for (const CommandInfo& c : kCommands)
     if (std::string_view(c.name) != "chat") text += fmt::format("  {:<14}{}\n", c.name, c.summary);
@@ -135,15 +138,18 @@ std::string overview() {
 }
 
 // Typed alone: what is here, and what to type next.
-std::string here_and_next() {
-  const std::vector<std::string> models = models_nearby("");
+std::string here_and_next(const options::Environment& env) {
+  const std::vector<hub::LocalModel> models = hub::find_local_models(model_roots(env));
   if (models.empty())
-    return "\nNo .gguf file is in this folder or in models/. What this machine can hold: moraine doctor\n";
-  std::string text = fmt::format(
-      "\nHere {} {}; next: moraine run {}\n", models.size() == 1 ? "is" : "are",
-      fmt::join(models.begin(), models.begin() + std::min<ptrdiff_t>(3, std::ssize(models)), ", "),
-      models.front());
-  return terminal_safe(text);
+    return "\nNo model is on this disk yet. What this machine can hold: moraine doctor; to fetch one: "
+           "moraine pull USER/REPO\n";
+  std::string names;
+  for (size_t i = 0; i < std::min<size_t>(3, models.size()); ++i)
+    names += (i ? ", " : "") + models[i].full_name();
+  return terminal_safe(
+      fmt::format("\nOn this disk: {}{}; next: moraine run {}\n", names,
+                  models.size() > 3 ? fmt::format(" and {} more (moraine list)", models.size() - 3) : "",
+                  models.front().full_name()));
 }
 
 options::Program program() {
@@ -211,7 +217,15 @@ void place_arguments(Invocation& invocation, const CommandInfo& c) {
     if (rest.size() > 1) invocation.settings.connect.arguments.assign(rest.begin() + 1, rest.end());
     return;
   }
+  if (c.command & (kList | kPull | kRm)) {
+    if (rest.size() > 1) throw options::UsageError(fmt::format("unexpected argument {}", rest[1]));
+    if (!rest.empty()) invocation.settings.hub.name = rest[0];
+    return;
+  }
   const options::Given* model = invocation.parsed.find("-m");
+  if (model == nullptr || model->from_env)
+    if (const options::Given* by_name = invocation.parsed.find("-hf"); by_name && !by_name->from_env)
+      model = by_name;
   size_t used = 0;
   if (!rest.empty() && (model == nullptr || model->from_env)) {
     invocation.settings.engine.model_path = rest[0];
@@ -226,7 +240,7 @@ void place_arguments(Invocation& invocation, const CommandInfo& c) {
                     invocation.settings.engine.model_path));
   }
   if (!invocation.settings.engine.model_path.empty()) return;
-  for (const char* by_name : {"-hf", "-mu", "-dr"})
+  for (const char* by_name : {"-mu", "-dr"})
     if (const options::Given* g = invocation.parsed.find(by_name))
       throw options::UsageError(fmt::format("{}: {}", g->shown, g->option->note(g->value)));
 }
@@ -282,7 +296,7 @@ int dispatch(std::vector<std::string> args, const options::Environment& env, Con
       args.erase(args.begin() + static_cast<ptrdiff_t>(i) + 1);
     }
   if (args.size() < 2) {
-    print(overview() + here_and_next());
+    print(overview() + here_and_next(env));
     return kOk;
   }
   const std::string name = args[1];

@@ -47,6 +47,7 @@ int bench_agents(Invocation& invocation);
 int perplexity(Invocation& invocation);
 int inspect(Invocation& invocation);
 int doctor(Invocation& invocation);
+int list(Invocation& invocation);
 int connect(Invocation& invocation);
 int launch(Invocation& invocation);
 

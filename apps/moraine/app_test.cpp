@@ -397,11 +397,14 @@ TEST(Log, AClientsTextStaysOnItsLine) {
 }
 
 TEST(ModelPath, AMissingFileNamesWhatIsNear) {
-  Settings s;
-  EXPECT_THROW(require_model(s, "serve"), UsageError);
-  s.engine.model_path = "/nowhere/at/all.gguf";
+  Console console;
+  const LoadEngine load = Engine::load;
+  const options::Environment empty = [](const std::string&) -> const char* { return nullptr; };
+  Invocation invocation{.settings = {}, .parsed = {}, .prompt = {}, .console = console, .env = empty, .load_engine = load};
+  EXPECT_THROW(require_model(invocation, "serve"), UsageError);
+  invocation.settings.engine.model_path = "/nowhere/at/all.gguf";
   try {
-    require_model(s, "serve");
+    require_model(invocation, "serve");
     FAIL();
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::kNotFound);

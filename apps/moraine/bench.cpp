@@ -104,7 +104,7 @@ class Bench {
 }  // namespace
 
 int bench(Invocation& invocation) {
-  require_model(invocation.settings, "bench");
+  require_model(invocation, "bench");
   Signals signals{SIGINT};
   const std::vector<BenchResult> results = Bench(invocation, signals).run();
   if (results.empty()) throw options::UsageError("nothing to measure: both -p and -n are 0");

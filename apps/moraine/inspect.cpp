@@ -169,8 +169,9 @@ std::string text_report(const gguf::File& file, const Settings& s) {
 }  // namespace
 
 int inspect(Invocation& invocation) {
-  const Settings& s = invocation.settings;
-  require_model(s, "inspect");
+  Settings& s = invocation.settings;
+  require_model(invocation, "inspect");
+  if (!s.draft.model_path.empty()) s.draft.model_path = model_path_of(s.draft.model_path, invocation);
   const gguf::File file = gguf::File::open(s.engine.model_path);
   const std::string report = s.json ? json_report(file, s) : text_report(file, s);
   std::fwrite(report.data(), 1, report.size(), stdout);

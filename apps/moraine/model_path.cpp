@@ -11,6 +11,9 @@
 
 #include "base/options/parser.h"
 #include "base/options/suggest.h"
+#include "hub/model_name.h"
+#include "hub/quantization.h"
+#include "model_places.h"
 
 namespace moraine::app {
 
@@ -47,46 +50,125 @@ std::vector<std::string> models_nearby(const std::string& folder) {
   return found;
 }
 
-void require_model(const Settings& s, const char* command) {
-  const std::string& path = s.engine.model_path;
-  if (path.empty()) {
-    std::string message = fmt::format("no model was named: moraine {} MODEL.gguf", command);
-    if (const auto near = models_nearby(""); !near.empty())
-      message += fmt::format("; here is {}", near.front());
-    throw options::UsageError(message);
-  }
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (fs::is_directory(status)) {
-    const auto inside = models_nearby(path);
-    throw Error(ErrorCode::kInvalidArgument,
-                inside.empty()
-                    ? fmt::format("{} is a folder without a .gguf file.", path)
-                    : fmt::format("{} is a folder; name the file, such as {}.", path, inside.front()));
-  }
-  if (fs::exists(status)) return;
-  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
-    throw Error(ErrorCode::kIo, fmt::format("{} cannot be opened: {}.", path, error.message()));
+namespace {
 
-  std::string message = fmt::format("There is no file {}.", path);
-  const fs::path parent = fs::path(path).parent_path();
-  std::vector<std::string> near = models_nearby(fs::is_directory(parent, error) ? parent.string() : "");
-  if (near.empty()) near = models_nearby("");
-  if (near.empty()) {
-    message += " No .gguf file is in this folder or in models/ either.";
-  } else {
-    std::vector<std::string> names;
-    for (const std::string& n : near) names.push_back(fs::path(n).filename().string());
-    const std::string best = options::nearest(fs::path(path).filename().string(), names);
-    const auto at = std::find(names.begin(), names.end(), best);
-    if (at != names.end()) {
-      message += fmt::format(" Did you mean {}?", near[static_cast<size_t>(at - names.begin())]);
-    } else {
-      near.resize(std::min(near.size(), kMostListed));
-      message += fmt::format(" Nearby: {}.", fmt::join(near, ", "));
+// What a person may have meant by a text that names nothing; sentences.
+std::string suggestion(const std::string& text, std::span<const hub::LocalModel> models) {
+  std::vector<std::string> names, words;
+  for (const hub::LocalModel& m : models) {
+    const std::string full = m.full_name();
+    for (const std::string& form :
+         {full, m.name, full.substr(full.rfind('/') + 1), m.name.substr(m.name.rfind('/') + 1),
+          m.path.filename().string(),
+          m.name.substr(m.name.rfind('/') + 1, m.name.find('-') - m.name.rfind('/') - 1)}) {
+      words.push_back(hub::upper(form));
+      names.push_back(full);
     }
   }
-  throw Error(ErrorCode::kNotFound, message);
+  const std::string best = options::nearest(hub::upper(fs::path(text).filename().string()), words);
+  const auto at = std::find(words.begin(), words.end(), best);
+  if (at != words.end())
+    return fmt::format(" Did you mean {}?", names[static_cast<size_t>(at - words.begin())]);
+  hub::RepoName repo;
+  if (hub::parse_repo_name(text, repo)) return fmt::format(" To fetch it: moraine pull {}", text);
+  if (models.empty()) return " No model is on this disk yet; to fetch one: moraine pull USER/REPO";
+  names.clear();
+  for (const hub::LocalModel& m : models.first(std::min(models.size(), kMostListed)))
+    names.push_back(m.full_name());
+  return fmt::format(" There {} {}{}; to fetch another: moraine pull USER/REPO",
+                     models.size() == 1 ? "is" : "are", fmt::join(names, ", "),
+                     models.size() > kMostListed ? ", ..." : "");
+}
+
+// A GGUF file beside the one that is missing, with a name much like it; empty: none.
+std::string similar_file(const std::string& path) {
+  std::error_code error;
+  const fs::path parent = fs::path(path).parent_path();
+  if (!parent.empty() && !fs::is_directory(parent, error)) return "";
+  const std::vector<std::string> near = models_nearby(parent.string());
+  std::vector<std::string> names;
+  for (const std::string& n : near) names.push_back(fs::path(n).filename().string());
+  const std::string best = options::nearest(fs::path(path).filename().string(), names);
+  const auto at = std::find(names.begin(), names.end(), best);
+  return at == names.end() ? "" : near[static_cast<size_t>(at - names.begin())];
+}
+
+hub::LocalModel find_model(const std::string& text, const Invocation& invocation) {
+  std::error_code error;
+  const fs::file_status status = fs::status(text, error);
+  if (fs::is_directory(status)) {
+    const auto inside = models_nearby(text);
+    throw Error(ErrorCode::kInvalidArgument,
+                inside.empty()
+                    ? fmt::format("{} is a folder without a .gguf file.", text)
+                    : fmt::format("{} is a folder; name the file, such as {}.", text, inside.front()));
+  }
+  if (fs::exists(status)) {
+    hub::LocalModel m;
+    m.path = text;
+    return m;
+  }
+  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory &&
+      error != std::errc::filename_too_long)
+    throw Error(ErrorCode::kIo, fmt::format("{} cannot be opened: {}.", text, error.message()));
+
+  const bool is_path = text.ends_with(".gguf") || text.starts_with("/") || text.starts_with(".");
+  if (const std::string similar = is_path ? similar_file(text) : ""; !similar.empty())
+    throw Error(ErrorCode::kNotFound, fmt::format("There is no file {}. Did you mean {}?", text, similar));
+  const std::vector<hub::LocalModel> all = hub::find_local_models(model_roots(invocation.env));
+  const std::vector<hub::LocalModel> found = hub::find_models(text, all);
+  if (found.empty()) {
+    throw Error(ErrorCode::kNotFound, is_path
+                                          ? fmt::format("There is no file {}.{}", text, suggestion(text, all))
+                                          : fmt::format("No file and no model on this disk is called {}.{}",
+                                                        text, suggestion(text, all)));
+  }
+  if (found.size() > 1) {
+    std::vector<std::string> names;
+    for (const hub::LocalModel& m : found)
+      names.push_back(fmt::format("  {}  ({}, {})", m.full_name(), size_text(m.size_bytes),
+                                  short_path(m.path, invocation.env)));
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{} may be any of these; say which:\n{}", text, fmt::join(names, "\n")));
+  }
+  if (found.front().n_missing > 0)
+    throw Error(
+        ErrorCode::kNotFound,
+        fmt::format("Of {} {} of {} files are missing beside {}. To fetch what is missing: moraine pull {}",
+                    found.front().full_name(), found.front().n_missing, found.front().n_files,
+                    found.front().path.string(), found.front().full_name()));
+  return found.front();
+}
+
+// -hf's name, checked.
+std::string name_of_repo(const HubSettings& s) {
+  hub::RepoName repo;
+  if (!hub::parse_repo_name(s.repo, repo))
+    throw options::UsageError(
+        fmt::format("-hf takes USER/REPO[:QUANT], such as unsloth/Qwen3-1.7B-GGUF:Q8_0; {} is none", s.repo));
+  return s.repo;
+}
+
+}  // namespace
+
+void require_model(Invocation& invocation, const char* command) {
+  Settings& s = invocation.settings;
+  if (s.engine.model_path.empty() && !s.hub.repo.empty()) s.engine.model_path = name_of_repo(s.hub);
+  if (s.engine.model_path.empty()) {
+    std::string message = fmt::format("no model was named: moraine {} MODEL", command);
+    const auto models = hub::find_local_models(model_roots(invocation.env));
+    message += models.empty() ? "; to fetch one: moraine pull USER/REPO"
+                              : fmt::format("; here is {}", models.front().full_name());
+    throw options::UsageError(message);
+  }
+  const hub::LocalModel m = find_model(s.engine.model_path, invocation);
+  // A blob's file name tells clients nothing.
+  if (m.origin == hub::Origin::kOllama && s.api.alias.empty()) s.api.alias = m.full_name();
+  s.engine.model_path = m.path.string();
+}
+
+std::string model_path_of(const std::string& text, const Invocation& invocation) {
+  return find_model(text, invocation).path.string();
 }
 
 std::string read_text_file(const std::string& path, const char* option, size_t max_bytes) {

@@ -1,16 +1,21 @@
-// Finds the model that a command line names, or says what there is instead.
+// Finds the model that a command line names, by path or by name, or says what there is instead.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "settings.h"
+#include "app.h"
 
 namespace moraine::app {
 
-// Checks that engine.model_path is a file that can be opened. Throws Error{kNotFound} that names similar
-// files nearby, and options::UsageError where no model was named.
-void require_model(const Settings& settings, const char* command);
+// Makes of engine.model_path, or -hf, the path of a file that is there: a path, a name as `moraine list`
+// shows it, or a part of one; -hf fetches what is not on this disk. A name that says more than the file's
+// becomes what clients see (api.alias). Throws Error{kNotFound} that names what is similar, kInvalidArgument
+// for a name that several have, and options::UsageError where no model was named.
+void require_model(Invocation& invocation, const char* command);
+
+// The same for one text: the path of the model that it names.
+std::string model_path_of(const std::string& text, const Invocation& invocation);
 
 // GGUF files in this folder and in models/, as one would type them; of split sets the first file.
 std::vector<std::string> models_nearby(const std::string& folder);

@@ -76,7 +76,8 @@ Value seconds(std::chrono::milliseconds& place) {
 
 void add_model_options(Table& t, Settings& s) {
   t.section("Model and memory", kServe | kRun | kBench | kInspect | kPerplexity);
-  t.add("-m, --model FILE", text(s.engine.model_path), "the model, a GGUF file; also the first argument")
+  t.add("-m, --model FILE", text(s.engine.model_path),
+        "the model: a GGUF file or a name (moraine list); also the first argument")
       .env("LLAMA_ARG_MODEL");
   t.add("-c, --ctx-size N", integer(s.engine.n_ctx, 0, 1 << 26), "tokens of context of each request")
       .standard("0: the trained length, or what fits")
@@ -247,7 +248,8 @@ void add_server_options(Table& t, Settings& s) {
 }
 
 void add_log_options(Table& t, Settings& s) {
-  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kBenchAgents | kConnect | kLaunch);
+  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kBenchAgents | kConnect | kLaunch |
+                       kList | kPull | kRm);
   t.add("-lv, --verbosity, --log-verbosity N", integer(s.verbosity, 0, 9),
         "1: errors, 2: warnings, 3: a line for each request, 4: more")
       .standard("3")
@@ -363,6 +365,12 @@ const char* command_name(unsigned command) noexcept {
       return "launch";
     case kPerplexity:
       return "perplexity";
+    case kList:
+      return "list";
+    case kPull:
+      return "pull";
+    case kRm:
+      return "rm";
     case kBenchAgents:
       return "bench agents";
     default:
@@ -387,6 +395,7 @@ options::Table option_table(Settings& s) {
   add_command_options(t, s);
   add_sampling_options(t, s);
   add_server_options(t, s);
+  add_hub_options(t, s);
   add_doctor_options(t, s);
   add_connect_options(t, s);
   add_log_options(t, s);

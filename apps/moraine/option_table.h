@@ -19,7 +19,10 @@ enum Command : unsigned {
   kDoctor = 32,
   kBenchAgents = 64,
   kConnect = 128,
-  kLaunch = 256
+  kLaunch = 256,
+  kList = 512,
+  kPull = 1024,
+  kRm = 2048
 };
 const char* command_name(unsigned command) noexcept;  // "serve"; "" for other bits
 
@@ -29,9 +32,10 @@ options::Table option_table(Settings& settings);
 // docs/options.md, all of it.
 std::string options_page();
 
-// option_table_compat.cpp, option_table_connect.cpp, option_table_doctor.cpp
+// option_table_compat.cpp, option_table_connect.cpp, option_table_doctor.cpp, option_table_hub.cpp
 void add_compat_options(options::Table& table);
 void add_connect_options(options::Table& table, Settings& settings);
 void add_doctor_options(options::Table& table, Settings& settings);
+void add_hub_options(options::Table& table, Settings& settings);
 
 }  // namespace moraine::app

@@ -66,8 +66,6 @@ void add_already(Table& t) {
   t.section("As it is anyway", kServe | kRun);
   add_rows(t, Kind::kAlready, "chat templates are always Jinja",
            {{"--jinja", "read the chat template as Jinja", "LLAMA_ARG_JINJA", "--no-jinja"}});
-  add_rows(t, Kind::kAlready, "the network is never used to find a model",
-           {{"--offline", "stay off the network", "LLAMA_ARG_OFFLINE"}});
   add_rows(
       t, Kind::kAlready, "what prompts begin alike with is shared by all, whatever place they run in",
       {{"--cache-idle-slots", "keep idle prompts", "LLAMA_ARG_CACHE_IDLE_SLOTS", "--no-cache-idle-slots"},
@@ -185,11 +183,9 @@ void add_speculation(Table& t) {
 }
 
 void add_other_planned(Table& t) {
-  t.section("Models by name, to come", kServe | kRun | kBench | kInspect);
-  add_rows(t, Kind::kPlanned, "fetching models by name is still to come; give a GGUF file with -m",
-           {{"-hf, -hfr, --hf-repo NAME", "a repository, USER/MODEL[:QUANT]", "LLAMA_ARG_HF_REPO"},
-            {"-hff, --hf-file FILE", "a file of it", "LLAMA_ARG_HF_FILE"},
-            {"-mu, --model-url URL", "a file by its address", "LLAMA_ARG_MODEL_URL"},
+  t.section("Models by address, to come", kServe | kRun | kBench | kInspect);
+  add_rows(t, Kind::kPlanned, "fetching by address is still to come; give a file with -m, or a name with -hf",
+           {{"-mu, --model-url URL", "a file by its address", "LLAMA_ARG_MODEL_URL"},
             {"-dr, --docker-repo NAME", "a model of Docker Hub", "LLAMA_ARG_DOCKER_REPO"}});
   t.section("Cache, to come", kServe | kRun);
   add_rows(t, Kind::kPlanned, "saving the cache is still to come; it lasts as long as the program",
@@ -320,7 +316,6 @@ void add_without_effect(Table& t) {
             {"--check-tensors", "look for bad values"},
             {"-sp, --special", "print special tokens"},
             {"-r, --reverse-prompt TEXT", "stop at a text"},
-            {"-hft, --hf-token TOKEN", "a key for downloads"},
             {"-hfv, -hfrv, --hf-repo-v NAME", "a vocoder", "LLAMA_ARG_HF_REPO_V"},
             {"--verbose-prompt", "print prompts"},
             {"--log-prefix", "a prefix for log lines", "LLAMA_ARG_LOG_PREFIX", "--no-log-prefix"},

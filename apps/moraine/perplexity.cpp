@@ -175,7 +175,7 @@ class Measurement {
 }  // namespace
 
 int perplexity(Invocation& invocation) {
-  require_model(invocation.settings, "perplexity");
+  require_model(invocation, "perplexity");
   Signals signals{SIGINT};
   return Measurement(invocation, signals).run();
 }

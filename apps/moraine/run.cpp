@@ -178,7 +178,7 @@ class Runner {
 
 int run(Invocation& invocation) {
   Settings& s = invocation.settings;
-  require_model(s, "run");
+  require_model(invocation, "run");
   if (!s.chat_template_file.empty())
     s.api.chat_template = read_text_file(s.chat_template_file, "--chat-template-file", 1 << 20);
   const int given = !invocation.prompt.empty() + !s.prompt.empty() + !s.prompt_file.empty();

@@ -102,7 +102,7 @@ void print_ready(const Invocation& invocation, const Engine& engine, int port, d
 int serve(Invocation& invocation) {
   Settings& s = invocation.settings;
   Console& console = invocation.console;
-  require_model(s, "serve");
+  require_model(invocation, "serve");
   read_files(s);
 
   // Before any thread, so that all of them leave these to wait_readable().

@@ -24,6 +24,15 @@ struct DoctorSettings {
   bool probe = false, write = false, yes = false;
 };
 
+// Of models by name: which one, and the hub that has it.
+struct HubSettings {
+  std::string repo, file;  // -hf, -hff: as typed
+  std::string name;        // of `list`, `pull` and `rm`: the argument
+  std::string endpoint = "https://huggingface.co", token, revision = "main";
+  int32_t connections = 8;
+  bool offline = false, yes = false;
+};
+
 // Of `bench agents`.
 struct AgentsSettings {
   std::string file, url = "http://127.0.0.1:8080", api_key, restart_command;
@@ -71,6 +80,7 @@ struct Settings {
   DoctorSettings doctor;
   ConnectSettings connect;
   AgentsSettings agents;
+  HubSettings hub;
 };
 
 }  // namespace moraine::app
