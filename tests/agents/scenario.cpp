@@ -4,6 +4,7 @@
 #include <moraine/error.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace moraine::scripted {
 namespace {
@@ -11,21 +12,19 @@ namespace {
 constexpr std::string_view kRule = ">>> ", kToolResponse = "<tool_response>";
 
 Rule parse_rule(std::string_view line, int number) {
-  Rule rule{.name = std::string(line)};
-  const size_t colon = line.find(": ");
-  const std::string_view where = colon == line.npos ? "" : line.substr(0, colon);
-  if (where == "user")
-    rule.where = Rule::Where::kUser;
-  else if (where == "tool")
-    rule.where = Rule::Where::kTool;
-  else if (where == "system")
-    rule.where = Rule::Where::kSystem;
-  else
-    throw Error(
-        ErrorCode::kInvalidArgument,
-        fmt::format("Line {} of the scenario: '{}' is none of user:, tool: and system:.", number, line));
-  rule.text = line.substr(std::min(colon + 2, line.size()));
-  return rule;
+  for (const auto& [where, word] : {std::pair{Rule::Where::kUser, " when user: "},
+                                    {Rule::Where::kTool, " when tool: "},
+                                    {Rule::Where::kSystem, " when system: "}}) {
+    const size_t at = line.find(word);
+    if (at == line.npos || at == 0) continue;
+    return {.name = std::string(line.substr(0, at)),
+            .where = where,
+            .text = std::string(line.substr(at + std::string_view(word).size())),
+            .reply = ""};
+  }
+  throw Error(
+      ErrorCode::kInvalidArgument,
+      fmt::format("Line {} of the scenario is no rule: NAME when user: (or tool:, system:) TEXT.", number));
 }
 
 }  // namespace

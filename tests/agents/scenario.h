@@ -1,15 +1,15 @@
 // A written scenario: what a model is to say, chosen by what it was told last. Reads the file and the prompt;
-// making a model say it is scripted_engine.h.
+// making a model say it is scripted_engine.h. A rule is a name, where something must stand, and what:
 //
 //   # A comment, before the first rule.
-//   >>> user: Fix the failing test            a user's message since the last answer holds this text
+//   >>> asked when user: Fix the tests       in a user's message since the last answer
 //   I look at the code first.
-//                                             what follows is said letter for letter, calls in the model's
-//   <tool_call>                               own format; blank lines at the end do not count
+//                                            what follows is said letter for letter, calls in the model's
+//   <tool_call>                              own format; blank lines at the end do not count
 //   <function=read>
 //   ...
-//   >>> tool: def median                      a tool's result since the last answer holds this text
-//   >>> system: You write titles              the system message does
+//   >>> read when tool: def median           in a tool's result since the last answer
+//   >>> title when system: You write titles  in the system message
 //
 // The first rule that fits is taken.
 #pragma once
@@ -32,7 +32,7 @@ Told told(std::span<const TokenId> prompt, const Tokenizer& tokenizer);
 
 struct Rule {
   enum class Where { kUser, kTool, kSystem };
-  std::string name;  // as written: "tool: def median"
+  std::string name;  // for reports
   Where where = Where::kUser;
   std::string text;
   std::string reply;

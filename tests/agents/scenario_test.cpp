@@ -8,14 +8,16 @@ namespace moraine::scripted {
 namespace {
 
 constexpr char kText[] =
-    "# A comment\n\n>>> tool: FAILED\nMend it.\n\n<tool_call>\n</tool_call>\n\n>>> user: hello\nHi.\n>>> "
-    "system: titles\nT\n";
+    "# A comment\n\n"
+    ">>> mend when tool: FAILED\nMend it.\n\n<tool_call>\n</tool_call>\n\n"
+    ">>> greet when user: hello\nHi.\n"
+    ">>> title when system: titles\nT\n";
 
 TEST(Scenario, RepliesAreLetterForLetter) {
   const std::vector<Rule> rules = parse_scenario(kText);
   ASSERT_EQ(rules.size(), 3u);
   EXPECT_EQ(rules[0].reply, "Mend it.\n\n<tool_call>\n</tool_call>");
-  EXPECT_EQ(rules[1].name, "user: hello");
+  EXPECT_EQ(rules[1].name, "greet");
   EXPECT_EQ(rules[1].reply, "Hi.");
 }
 
@@ -27,7 +29,7 @@ TEST(Scenario, TheFirstRuleThatFitsIsTaken) {
 }
 
 TEST(Scenario, MistakesAreNamedByLine) {
-  for (const char* wrong : {"text\n", ">>> tool\nx\n", ">>> model: x\n"})
+  for (const char* wrong : {"text\n", ">>> tool\nx\n", ">>> x when model: x\n", ">>> when user: x\n"})
     EXPECT_THROW(parse_scenario(wrong), Error) << wrong;
 }
 

