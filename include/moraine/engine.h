@@ -34,6 +34,14 @@ struct EngineOptions {
   // Memory for what finished prompts leave behind, beside that of running ones. Nothing: half of what
   // remains, at most 16 GiB.
   std::optional<uint64_t> cache_bytes;
+  // A folder where what prompts leave behind outlives the process; empty: none. Where it cannot be used the
+  // engine goes on without it, and says so to on_notice.
+  std::string cache_disk;
+  uint64_t cache_disk_bytes = 16ull << 30;  // most that all files there take
+  int32_t cache_disk_settle_ms = 10'000;    // a recurrent state that stood for so long is written
+  // Told a whole sentence when something happens that a person should know and no request fails by. Called on
+  // any thread, perhaps before load() returns.
+  std::function<void(const std::string&)> on_notice;
   std::string isa;                  // "", "scalar", "avx2", ...: force an instruction set (tests, diagnosis)
   uint64_t memory_limit_bytes = 0;  // never plan for more; 0: what the system has free
 };
@@ -111,6 +119,7 @@ enum class FinishReason : uint8_t { kStop, kLength, kCancelled };
 struct GenerationStats {
   int32_t n_prompt = 0;     // tokens of the prompt
   int32_t n_cached = 0;     // of those, not computed again
+  int32_t n_restored = 0;   // of the cached ones, read back from disk for this request
   int32_t n_known = 0;      // of those, met before: from n_cached on a state to continue from was missing
   TokenId known_next = -1;  // what came after the known ones where the prompt goes on otherwise; -1: nothing
   int32_t n_generated = 0;
@@ -168,6 +177,8 @@ struct EngineStats {
   uint64_t kv_bytes_used = 0;     // by running generations and the cache
   uint64_t cache_bytes_used = 0;  // of them, by what finished ones left
   uint64_t cached_tokens_total = 0;
+  uint64_t restored_tokens_total = 0;  // of them, read back from disk
+  uint64_t disk_bytes_written = 0, disk_bytes_read = 0;
   uint64_t suspended_total = 0;  // generations that gave their memory up for others, and waited
 };
 

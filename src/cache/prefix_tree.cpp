@@ -3,41 +3,11 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "cache/prefix_tree_node.h"
 
 namespace moraine::cache {
 
 constexpr int32_t kPage = plan::kPageTokens;
-
-struct PrefixTree::Node {
-  struct Checkpoint {
-    int32_t offset;  // tokens of this node that the state has seen, 1 to kPage
-    StateRef state;
-    uint64_t used;
-  };
-
-  Node* parent = nullptr;  // null: a scope's root
-  size_t index = 0;        // in nodes_
-  int32_t depth = 0;       // tokens before this node's
-  std::vector<TokenId> tokens;
-  PageRef page;
-  std::vector<Checkpoint> checkpoints;  // by offset
-  std::vector<Node*> children;
-  int pins = 0;
-  uint64_t used = 0;
-
-  int32_t size() const { return static_cast<int32_t>(tokens.size()); }
-  int32_t end() const { return depth + size(); }
-  int32_t common(std::span<const TokenId> other) const {
-    const size_t n = std::min(tokens.size(), other.size());
-    return static_cast<int32_t>(std::mismatch(tokens.begin(), tokens.begin() + n, other.begin()).first -
-                                tokens.begin());
-  }
-  void add_checkpoint(Checkpoint c) {
-    const auto at = std::lower_bound(checkpoints.begin(), checkpoints.end(), c.offset,
-                                     [](const Checkpoint& a, int32_t offset) { return a.offset < offset; });
-    if (at == checkpoints.end() || at->offset != c.offset) checkpoints.insert(at, std::move(c));
-  }
-};
 
 struct PrefixTree::Found {
   int32_t n_tokens = 0, n_common = 0;
@@ -49,6 +19,7 @@ struct PrefixTree::Found {
 PrefixTree::PrefixTree(MemoryPool& pool) : pool_(pool) {}
 PrefixTree::~PrefixTree() = default;
 
+int32_t PrefixTree::end(const Node& node) { return node.end(); }
 const PageRef& PrefixTree::page(const Node& node) { return node.page; }
 const PrefixTree::Node* PrefixTree::parent(const Node& node) { return node.parent; }
 
@@ -58,6 +29,8 @@ PrefixTree::Node* PrefixTree::root(Scope scope) {
   auto node = std::make_unique<Node>();
   node->index = nodes_.size();
   node->pins = 1;  // a root stays
+  node->scope = scope;
+  node->key = root_key(scope);
   roots_.emplace_back(scope, node.get());
   nodes_.push_back(std::move(node));
   return roots_.back().second;
@@ -97,6 +70,17 @@ PrefixTree::Found PrefixTree::find(const Node* root, std::span<const TokenId> to
   return f;
 }
 
+PrefixTree::Node* PrefixTree::last_page(Scope scope, std::span<const TokenId> tokens) {
+  for (Node* node = root(scope);;) {
+    const auto rest = tokens.subspan(node->end());
+    const auto& c = node->children;
+    const auto next =
+        std::find_if(c.begin(), c.end(), [&](const Node* n) { return n->common(rest) == kPage; });
+    if (next == c.end()) return node;
+    node = *next;
+  }
+}
+
 PrefixTree::Match PrefixTree::match(Scope scope, std::span<const TokenId> tokens) {
   Match m;
   m.last = root(scope);
@@ -109,7 +93,7 @@ PrefixTree::Match PrefixTree::match(Scope scope, std::span<const TokenId> tokens
   for (Node* n = f.node; n; n = n->parent) n->used = clock_;
   if (f.checkpoint) {
     f.checkpoint->used = clock_;
-    m.state = f.checkpoint->state.id();
+    m.state = f.checkpoint->state->id();
   }
   if (f.n_tokens == f.node->depth + kPage) {
     m.last = f.node;
@@ -140,11 +124,13 @@ PrefixTree::Node* PrefixTree::child_for(Node* parent, std::span<const TokenId> t
   const auto n = static_cast<int32_t>(tokens.size());
   MORAINE_CHECK(n > 0 && n <= kPage && (!parent->parent || parent->size() == kPage));
   Node* found = nullptr;
+  bool changed = true;
   for (Node* child : parent->children) {
     const int32_t common = child->common(tokens);
     if (common == n) {
       page = child->page;
       found = child;
+      changed = false;
       break;
     }
     if (common == child->size()) found = child;
@@ -156,14 +142,20 @@ PrefixTree::Node* PrefixTree::child_for(Node* parent, std::span<const TokenId> t
     node->tokens.assign(tokens.begin(), tokens.end());
     node->parent = parent;
     node->depth = parent->end();
+    node->scope = parent->scope;
     node->page = page;
     node->index = nodes_.size();
     found = node.get();
     parent->children.push_back(found);
     nodes_.push_back(std::move(node));
-  } else if (found->size() < n) {
+  } else if (changed) {
     found->tokens.assign(tokens.begin(), tokens.end());
     found->page = page;
+  }
+  if (changed) {
+    found->key = next_key(parent->key, found->tokens);
+    found->kept = std::chrono::steady_clock::now();
+    found->saved_at = 0;
   }
   found->used = clock_;
   return found;
@@ -177,7 +169,7 @@ PrefixTree::Node* PrefixTree::add_page(Node* parent, std::span<const TokenId> to
 void PrefixTree::keep(Node* parent, std::span<const TokenId> tokens, const PageRef& page, StateRef state) {
   PageRef own = page;
   Node* node = child_for(parent, tokens, own);
-  if (state) node->add_checkpoint({static_cast<int32_t>(tokens.size()), std::move(state), clock_});
+  if (state) node->add_checkpoint(static_cast<int32_t>(tokens.size()), std::move(state), clock_);
 }
 
 bool PrefixTree::has_state(const Node* parent, std::span<const TokenId> tokens) const {
@@ -190,7 +182,7 @@ bool PrefixTree::has_state(const Node* parent, std::span<const TokenId> tokens) 
 }
 
 void PrefixTree::keep_at_end(Node* node, StateRef state) {
-  node->add_checkpoint({node->size(), std::move(state), clock_});
+  node->add_checkpoint(node->size(), std::move(state), clock_);
 }
 
 bool PrefixTree::has_state_at_end(const Node* node) const {

@@ -9,11 +9,15 @@
 
 #include <moraine/sampling.h>
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "cache/disk_file.h"
 #include "cache/memory_pool.h"
 
 namespace moraine::cache {
@@ -51,6 +55,11 @@ class PrefixTree {
   };
   Look look(Scope scope, std::span<const TokenId> tokens) const;
 
+  // How far the whole pages go that the tree has of these tokens, states or not: the last of them, or the
+  // root.
+  Node* last_page(Scope scope, std::span<const TokenId> tokens);
+
+  static int32_t end(const Node& node);  // tokens up to its end
   static const PageRef& page(const Node& node);
   static const Node* parent(const Node& node);  // null for a root, which has no page
 
@@ -64,6 +73,21 @@ class PrefixTree {
   // The same for the state at the end of a whole page.
   void keep_at_end(Node* node, StateRef state);
   bool has_state_at_end(const Node* node) const;
+
+  // What is worth a file on disk (prefix_tree_save.cpp), and the memory it lies in.
+  struct Piece {
+    DiskName name;
+    Scope scope = 0;
+    std::vector<TokenId> tokens;  // from the first one on
+    PageRef page;                 // none where the name has none
+    std::shared_ptr<const StateRef> state;
+  };
+  using OnDisk = std::function<bool(const DiskName&)>;
+  // The next one that is not there yet: what was used last first, beginnings before what follows them; of
+  // states and pages in part those kept before `kept_by`. Each is given out once, until it is used again.
+  // `superseded` are states on disk that newer ones have made worthless.
+  std::optional<Piece> next_to_save(const OnDisk& on_disk, std::chrono::steady_clock::time_point kept_by,
+                                    std::vector<DiskName>& superseded);
 
   // A sequence stands on this node: neither it nor what leads to it is evicted.
   void pin(Node* node, int change);
@@ -80,6 +104,7 @@ class PrefixTree {
   Node* root(Scope scope);
   Node* child_for(Node* parent, std::span<const TokenId> tokens, PageRef& page);
   void remove(Node* node);
+  void mark_superseded();
   int32_t tokens_to_replay(const Node& node, size_t checkpoint) const;
 
   MemoryPool& pool_;

@@ -12,8 +12,10 @@
 #include <thread>
 
 #include "base/system_memory.h"
+#include "cache/disk_tier.h"
 #include "cache/timeline.h"
 #include "engine/batch.h"
+#include "engine/identity.h"
 #include "engine/memory.h"
 #include "engine/model_info.h"
 #include "engine/prepared.h"
@@ -32,6 +34,7 @@ constexpr int32_t kMinSlice = 16;
 constexpr int kMostLookedAt = 64;  // of those that wait, in one step: looking compares prompts
 constexpr uint64_t kMemoryReserve = 256ull << 20;  // bytes the cache leaves to the rest of the system
 constexpr std::chrono::milliseconds kReliefInterval{500};
+constexpr std::chrono::seconds kSaveAtEnd{5};  // most that closing waits for the disk
 
 // What f threw, as the error one generation ends with: nothing may end the engine's thread.
 template <class F>
@@ -76,6 +79,8 @@ class EngineImpl final : public Engine {
   std::shared_ptr<Sequence> remove(Sequence* s, bool keep);
   void fail(Sequence* s, const Error& error, bool keep = true);
   void relieve_memory();
+  void open_disk();
+  bool waits_for_disk(Sequence& s);
 
   EngineOptions options_;
   Prepared prepared_;
@@ -98,6 +103,8 @@ class EngineImpl final : public Engine {
   std::vector<std::shared_ptr<Sequence>> running_;
   EngineStats stats_;
   bool closing_ = false;
+  bool disk_event_ = false;                // something was read or written
+  std::unique_ptr<cache::DiskTier> disk_;  // null: none. Its threads use what stands above
   std::thread thread_;
 };
 
@@ -127,7 +134,34 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
   prepared_.load(options_, info_.file_name, progress);
   logits_stride_ = plan::row_stride(n_vocab);
   logits_.reset(new float[logits_stride_ * options_.n_parallel]);
+  if (!options_.cache_disk.empty()) open_disk();
   thread_ = std::thread([this] { run(); });
+}
+
+// Without its disk the cache is only less: whatever keeps it away is told, and no reason to fail.
+void EngineImpl::open_disk() {
+  const auto tell = [this](const std::string& text) {
+    if (options_.on_notice) options_.on_notice(text);
+  };
+  const auto trouble = trouble_of([&] {
+    const ModelIdentity id = identify(prepared_, max_rows_);
+    cache::DiskTier::Options o;
+    o.identity = id.hash;
+    o.settle = std::chrono::milliseconds(options_.cache_disk_settle_ms);
+    o.store.folder = options_.cache_disk;
+    o.store.max_bytes = options_.cache_disk_bytes;
+    o.store.model = id.folder;
+    o.store.notice = tell;
+    o.store.wake = [this] {
+      {
+        std::lock_guard lock(mutex_);
+        disk_event_ = true;
+      }
+      wake_.notify_all();
+    };
+    disk_ = std::make_unique<cache::DiskTier>(pool_, tree_, o, pool_.page_bytes(), pool_.state_bytes());
+  });
+  if (trouble) tell(trouble->what());
 }
 
 EngineImpl::~EngineImpl() {
@@ -170,12 +204,14 @@ EngineStats EngineImpl::stats() const {
   EngineStats s = stats_;
   s.running = static_cast<int32_t>(running_.size());
   s.waiting = static_cast<int32_t>(waiting_.size());
+  if (disk_) s.disk_bytes_written = disk_->bytes_written(), s.disk_bytes_read = disk_->bytes_read();
   return s;
 }
 
 // One step after another, as long as anything runs.
 void EngineImpl::run() {
   while (admit()) {
+    if (disk_) disk_->save();
     relieve_memory();
     drop_cancelled();
     schedule();
@@ -185,18 +221,25 @@ void EngineImpl::run() {
   for (auto& s : std::vector(running_)) fail(s.get(), closing);
   for (auto& s : waiting_) s->fail(closing);
   waiting_.clear();
+  if (disk_) disk_->save_all(Clock::now() + kSaveAtEnd);
 }
 
 // Sleeps until there is something to do; then lets waiting generations in, group by group in turn, while
 // there is memory.
 bool EngineImpl::admit() {
   std::unique_lock lock(mutex_);
-  const auto woken = [&] { return closing_ || !waiting_.empty() || !running_.empty(); };
+  const auto woken = [&] {
+    return closing_ || disk_event_ || !running_.empty() ||
+           std::any_of(waiting_.begin(), waiting_.end(), [](const auto& s) { return !s->waits_for_disk; });
+  };
   while (!wake_.wait_for(lock, kReliefInterval, woken)) {
     relieve_memory();
+    if (disk_) disk_->save();
     stats_.kv_bytes_used = stats_.cache_bytes_used = pool_.used_bytes();
   }
   if (closing_) return false;
+  disk_event_ = false;
+  for (const auto& s : waiting_) s->waits_for_disk = false;
   std::vector<std::pair<std::shared_ptr<Sequence>, Error>> failed;
   const auto running_of_group = [&](const auto& waiting) {
     return std::count_if(running_.begin(), running_.end(), [&](const auto& r) {
@@ -208,15 +251,19 @@ bool EngineImpl::admit() {
     auto next = waiting_.end();
     int looked = 0;
     for (auto it = waiting_.begin(); it != waiting_.end() && looked < kMostLookedAt; ++it, ++looked)
-      if (!waits_for_company(**it) &&
+      if (!(*it)->waits_for_disk && !waits_for_company(**it) &&
           (next == waiting_.end() || running_of_group(*it) < running_of_group(*next)))
         next = it;
     if (next == waiting_.end()) break;
     const std::shared_ptr<Sequence> s = *next;
     if (!s->cancelled()) {
       if (!running_.empty() && !has_room_for(*s)) break;
+      if (waits_for_disk(*s)) continue;
       bool admitted = false;
-      auto trouble = trouble_of([&] { admitted = s->admit(pool_, tree_); });
+      auto trouble = trouble_of([&] {
+        admitted = s->admit(pool_, tree_);
+        if (!admitted && running_.empty() && disk_ && disk_->give_way()) admitted = s->admit(pool_, tree_);
+      });
       if (!admitted && !trouble && !running_.empty()) break;
       if (!admitted && !trouble)
         trouble = Error(ErrorCode::kOutOfMemory,
@@ -224,11 +271,24 @@ bool EngineImpl::admit() {
       if (trouble) failed.emplace_back(s, *trouble);
     }
     waiting_.erase(next);
+    if (disk_) disk_->release(s.get());
     if (failed.empty() || failed.back().first != s) running_.push_back(s);
   }
   lock.unlock();
   for (const auto& [s, error] : failed) s->fail(error);
   return true;
+}
+
+// What the disk knows of its prompt is read first; meanwhile others go on.
+bool EngineImpl::waits_for_disk(Sequence& s) {
+  if (!disk_ || s.looked_on_disk()) return false;
+  using Restore = cache::DiskTier::Restore;
+  Restore r = Restore::kNothing;
+  if (trouble_of([&] { r = disk_->restore(&s, s.scope(), s.tokens(), seconds_per_row_); }))
+    disk_->release(&s);
+  s.waits_for_disk = r == Restore::kReading || r == Restore::kBusy;
+  if (!s.waits_for_disk) s.set_looked_on_disk(r == Restore::kDone ? disk_->restored_tokens() : 0);
+  return s.waits_for_disk;
 }
 
 // Whether its prompt would fit beside what runs and its prompts: who comes later must not soon make others
@@ -262,6 +322,7 @@ std::shared_ptr<Sequence> EngineImpl::remove(Sequence* s, bool keep) {
   const int32_t n_prompt = std::min(s->computed(), g.n_prompt);  // of one that was cancelled, part
   stats_.prompt_tokens_total += std::max(0, n_prompt - g.n_cached);
   stats_.cached_tokens_total += g.n_cached;
+  stats_.restored_tokens_total += g.n_restored;
   stats_.generated_tokens_total += g.n_generated;
   stats_.prompt_seconds_total += g.prompt_ms / 1000;
   stats_.generated_seconds_total += g.generated_ms / 1000;
@@ -293,6 +354,7 @@ void EngineImpl::relieve_memory() {
 // its memory up and waits: perhaps `s` itself. False: not now.
 bool EngineImpl::make_room(Sequence& s, int32_t n) {
   while (!s.prepare_rows(n)) {
+    if (disk_ && disk_->give_way()) continue;
     const auto in_step = [&](const auto& r) {
       return std::any_of(batch_.parts.begin(), batch_.parts.end(),
                          [&](const Batch::Part& p) { return p.sequence == r.get(); });
@@ -324,6 +386,8 @@ void EngineImpl::drop_cancelled() {
     std::lock_guard lock(mutex_);
     for (auto& s : waiting_)
       if (s->cancelled()) gone.push_back(s);
+    if (disk_)
+      for (auto& s : gone) disk_->release(s.get());
     std::erase_if(waiting_, [](const auto& s) { return s->cancelled(); });
   }
   for (auto& s : running_)

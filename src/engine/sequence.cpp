@@ -38,6 +38,7 @@ Sequence::Sequence(GenerationRequest request, std::shared_ptr<GenerationSink> si
   });
   for (TokenId t : tokens_) sampler_.accept(t);
   stats_.n_prompt = n_prompt_;
+  looked_on_disk_ = !request_.reuse;
 }
 
 uint64_t Sequence::bytes_to_come(const cache::MemoryPool& pool) const {
@@ -63,6 +64,7 @@ bool Sequence::admit(cache::MemoryPool& pool, cache::PrefixTree& tree) {
   }
   if (suspended_) return true;  // it goes on
   stats_.n_cached = n;
+  stats_.n_restored = std::min(n, n_restored_);
   stats_.n_known = timeline_->n_common();
   stats_.known_next = timeline_->known_next();
   admitted_at_ = Clock::now();
@@ -74,6 +76,7 @@ void Sequence::suspend() {
   leave(true);
   computed_ = 0;
   suspended_ = true;
+  looked_on_disk_ = false;
 }
 
 void Sequence::leave(bool keep) noexcept {

@@ -33,6 +33,14 @@ class Sequence final : public Generation {
   uint64_t bytes_to_come(const cache::MemoryPool& pool) const;
   // Begins where the cache leaves off. False: there is no memory for it now. Throws Error{kOutOfMemory}.
   bool admit(cache::MemoryPool& pool, cache::PrefixTree& tree);
+  // Before admission: whether what the disk knows of it is in memory, or not worth reading.
+  bool looked_on_disk() const { return looked_on_disk_; }
+  void set_looked_on_disk(int32_t n_restored) {
+    looked_on_disk_ = true;
+    n_restored_ += n_restored;
+  }
+  bool waits_for_disk = false;  // in this look at those who wait
+
   // Gives its memory up to wait for more; what it computed stays in the tree while there is room.
   void suspend();
 
@@ -75,11 +83,13 @@ class Sequence final : public Generation {
   int32_t n_ctx_, n_prompt_, max_tokens_;
   sampling::Sampler sampler_;
   std::unique_ptr<TokenConstraint> constraint_;  // null: any token may follow
-  std::vector<TokenId> tokens_;  // prompt and drawn tokens: the timeline
-  int32_t computed_ = 0;         // of tokens_, those whose keys and values lie in the pages
+  std::vector<TokenId> tokens_;                  // prompt and drawn tokens: the timeline
+  int32_t computed_ = 0;                         // of tokens_, those whose keys and values lie in the pages
   std::unique_ptr<cache::Timeline> timeline_;
   bool recurrent_ = false;  // the model has states to keep
   bool suspended_ = false;
+  bool looked_on_disk_ = false;
+  int32_t n_restored_ = 0;
   std::atomic<bool> cancelled_{false};
   GenerationStats stats_;
   Clock::time_point queued_at_, admitted_at_, first_token_at_;

@@ -69,6 +69,9 @@ class Backend {
   virtual PageId allocate_page() = 0;  // throws Error{kOutOfMemory}
   virtual void free_page(PageId page) noexcept = 0;
   virtual void copy_page(PageId to, PageId from) = 0;
+  // The bytes of a page in use, for a copy that outlives this process; empty where the host cannot reach
+  // them. A new page reads as zeros. Any thread may use them while no step writes the page.
+  virtual std::span<uint8_t> page_data(PageId) { return {}; }
 
   // Recurrent state of one sequence, every layer. A step advances it by the rows it computes.
   virtual void set_state(const StateShape& shape) = 0;
@@ -76,6 +79,10 @@ class Backend {
   virtual StateId allocate_state() = 0;      // as before the first token; throws Error{kOutOfMemory}
   virtual void free_state(StateId state) noexcept = 0;
   virtual void copy_state(StateId to, StateId from) = 0;
+  virtual std::span<uint8_t> state_data(StateId) { return {}; }  // as page_data
+  // Names the order of a page's and a state's bytes and the arithmetic that fills them: where two of these
+  // differ, neither reads the other's. Empty: nothing of this backend outlives the process.
+  virtual std::string numerics_id() const { return ""; }
 
   // The plan must outlive the executable. Weights that are constants of the plan (frequency factors) are
   // read here: what is prepared before they are written tells its size, and must not be run.

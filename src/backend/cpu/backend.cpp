@@ -199,6 +199,12 @@ void CpuBackend::copy_page(plan::PageId to, plan::PageId from) {
   copy(pages_.get(to), pages_.get(from), page_bytes_);
 }
 
+// By the numerics contract neither the instruction set nor the threads matter.
+std::string CpuBackend::numerics_id() const {
+  constexpr int kRevision = 1;  // of the layout of pages and states, and of docs/numerics.md
+  return fmt::format("cpu {} k{} v{}", kRevision, static_cast<int>(kv_k_), static_cast<int>(kv_v_));
+}
+
 void CpuBackend::set_state(const plan::StateShape& shape) {
   state_layers_.clear();
   uint64_t at = 0;
