@@ -23,6 +23,11 @@ const Kernels& avx512_kernels() {
     k.matmul[20] = avx512::matmul_iq4_nl;
     k.matmul[23] = avx512::matmul_iq4_xs;
     k.matmul[39] = avx512::matmul_mxfp4;
+    k.delta_tile = avx512::delta_tile;
+    k.attend[kKvF16][kKvF16] = avx512::attend_f16_f16;
+    k.attend[kKvF16][kKvQ8_0] = avx512::attend_f16_q8_0;
+    k.attend[kKvQ8_0][kKvF16] = avx512::attend_q8_0_f16;
+    k.attend[kKvQ8_0][kKvQ8_0] = avx512::attend_q8_0_q8_0;
     return k;
   }();
   return table;
