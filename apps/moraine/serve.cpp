@@ -113,6 +113,7 @@ int serve(Invocation& invocation) {
   server::ApiOptions api_options = s.api;
   if (const size_t comma = api_options.alias.find(','); comma != std::string::npos)
     api_options.alias.resize(comma);
+  api_options.https = !s.http.tls_certificate_path.empty();
   api_options.build_info =
       commit().empty() ? "moraine-" + version() : fmt::format("moraine-{}-{}", version(), commit());
   api_options.log = [log](server::LogLevel level, const std::string& line) { write_log(*log, level, line); };

@@ -87,9 +87,10 @@ class Claude final : public Client {
   }
 
   std::string page(const Server& s) const override {
-    std::string text =
-        "# Claude Code and this server, for one terminal: eval \"$(curl -fs URL/connect/claude)\" && "
-        "claude\n";
+    std::string text = fmt::format(
+        "# Claude Code and this server, for one terminal: eval \"$(curl -fs{} {}/connect/claude)\" && "
+        "claude\n",
+        s.key.empty() ? "" : " -H 'Authorization: Bearer KEY'", s.url);
     for (const auto& [variable, value] : variables(s))
       text += fmt::format("export {}={}\n", variable, shell_quote(value));
     return text + "unset ANTHROPIC_API_KEY\n";

@@ -54,7 +54,8 @@ def scripted(coder, tmp_path):
                 [PROGRAM, folder / "scenario.txt", server.report, "serve", coder, "--host", "127.0.0.1", "--port",
                  str(port), "-c", str(CONTEXT), "--alias", "coder", *arguments],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                env={k: v for k, v in os.environ.items() if not k.startswith(("MORAINE_", "LLAMA_ARG_"))})
+                env={**{k: v for k, v in os.environ.items() if not k.startswith(("MORAINE_", "LLAMA_ARG_"))},
+                     "MORAINE_CACHE_DISK": "off"})
         running.append(process)
         wait_until_ready(server, process)
         return server

@@ -41,15 +41,20 @@ bool is_authorized(const http::Request& request, const std::vector<std::string>&
   return keys.empty() || key_scope(request, keys) != 0;
 }
 
-uint64_t key_scope(const http::Request& request, const std::vector<std::string>& keys) {
-  uint64_t found = 0;
+std::string given_key(const http::Request& request, const std::vector<std::string>& keys) {
+  std::string found;
   for (const std::string_view given :
        {bearer(request.header("Authorization")), request.header("x-api-key")}) {
     if (given.empty()) continue;
     for (const std::string& key : keys)
-      if (equal_in_constant_time(given, key)) found = scope_of(key);
+      if (equal_in_constant_time(given, key)) found = key;
   }
   return found;
+}
+
+uint64_t key_scope(const http::Request& request, const std::vector<std::string>& keys) {
+  const std::string key = given_key(request, keys);
+  return key.empty() ? 0 : scope_of(key);
 }
 
 }  // namespace moraine::server

@@ -24,5 +24,6 @@ void props(const Call& call);        // status.cpp
 void slots(const Call& call);
 void metrics(const Call& call);
 void health(const Call& call);
+void connect_page(const Call& call);  // connect.cpp: /connect/CLIENT
 
 }  // namespace moraine::server

@@ -35,6 +35,7 @@ constexpr Route kRoutes[] = {
     {"/props", "GET", props},
     {"/slots", "GET", slots},
     {"/metrics", "GET", metrics},
+    {"/connect/*", "GET", connect_page},
     {"/tokenize", "POST", tokenize},
     {"/detokenize", "POST", detokenize},
     {"/apply-template", "POST", apply_template},
