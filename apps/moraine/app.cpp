@@ -56,6 +56,14 @@ for this machine's bootloader, and the way back. Exit code: 0 all is well, 3 som
   moraine doctor qwen3-coder-next -c 128000       whether that model and context fit
   sudo moraine doctor --write                     make the edits, after asking; commands are left to you
 )";
+constexpr char kCacheDetails[] = R"(
+What prompts leave behind (keys, values and states: as good as the prompts themselves) is kept on disk, so that a
+session goes on where it was after a restart. docs/privacy.md says more.
+
+  moraine cache                                   where it lies, and how much of which model
+  moraine cache clear                             remove all of it; servers that run go on
+  moraine cache --cache-disk DIR                  the same for another folder
+)";
 constexpr char kConnectDetails[] = R"(
 CLIENT is opencode, codex, claude or qwen. Without --write nothing is changed: the settings that would be
 added are printed, from the running server's own model, context and what its answers take. --write merges
@@ -88,6 +96,7 @@ constexpr CommandInfo kCommands[] = {
      kPerplexityDetails},
     {"inspect", kInspect, "MODEL [options]", "say what is in a model file, and what it needs", inspect},
     {"list", kList, "[PART OF A NAME] [options]", "the models on this disk, whoever fetched them", list},
+    {"cache", kCache, "[clear] [options]", "what finished prompts left on disk", cache, kCacheDetails},
     {"doctor", kDoctor, "[MODEL] [options]", "say what this machine can hold, and how it can hold more",
      doctor, kDoctorDetails},
     {"connect", kConnect, "CLIENT [options]", "set a coding agent up for a running server", connect,
@@ -208,6 +217,12 @@ void place_arguments(Invocation& invocation, const CommandInfo& c) {
   if (c.command == kBenchAgents) {
     if (rest.size() > 1) throw options::UsageError(fmt::format("unexpected argument {}", rest[1]));
     if (!rest.empty()) invocation.settings.agents.file = rest[0];
+    return;
+  }
+  if (c.command == kCache) {
+    invocation.settings.cache.clear = !rest.empty() && rest[0] == "clear";
+    const size_t known = !rest.empty() && (rest[0] == "clear" || rest[0] == "show") ? 1 : 0;
+    if (rest.size() > known) throw options::UsageError(fmt::format("unexpected argument {}", rest[known]));
     return;
   }
   if (c.command == kConnect || c.command == kLaunch) {

@@ -248,7 +248,7 @@ void add_server_options(Table& t, Settings& s) {
 }
 
 void add_log_options(Table& t, Settings& s) {
-  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kBenchAgents | kConnect | kLaunch |
+  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kCache | kBenchAgents | kConnect | kLaunch |
                        kList | kPull | kRm);
   t.add("-lv, --verbosity, --log-verbosity N", integer(s.verbosity, 0, 9),
         "1: errors, 2: warnings, 3: a line for each request, 4: more")
@@ -357,6 +357,8 @@ const char* command_name(unsigned command) noexcept {
       return "bench";
     case kInspect:
       return "inspect";
+    case kCache:
+      return "cache";
     case kDoctor:
       return "doctor";
     case kConnect:
@@ -396,6 +398,7 @@ options::Table option_table(Settings& s) {
   add_sampling_options(t, s);
   add_server_options(t, s);
   add_hub_options(t, s);
+  add_cache_options(t, s);
   add_doctor_options(t, s);
   add_connect_options(t, s);
   add_log_options(t, s);

@@ -22,7 +22,8 @@ enum Command : unsigned {
   kLaunch = 256,
   kList = 512,
   kPull = 1024,
-  kRm = 2048
+  kRm = 2048,
+  kCache = 4096
 };
 const char* command_name(unsigned command) noexcept;  // "serve"; "" for other bits
 
@@ -32,7 +33,8 @@ options::Table option_table(Settings& settings);
 // docs/options.md, all of it.
 std::string options_page();
 
-// option_table_compat.cpp, option_table_connect.cpp, option_table_doctor.cpp, option_table_hub.cpp
+// option_table_cache.cpp, option_table_compat.cpp, option_table_connect.cpp, option_table_doctor.cpp, option_table_hub.cpp
+void add_cache_options(options::Table& table, Settings& settings);
 void add_compat_options(options::Table& table);
 void add_connect_options(options::Table& table, Settings& settings);
 void add_doctor_options(options::Table& table, Settings& settings);

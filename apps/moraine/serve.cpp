@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "app.h"
+#include "cache_place.h"
 #include "loading.h"
 #include "log.h"
 #include "model_path.h"
@@ -110,6 +111,8 @@ int serve(Invocation& invocation) {
   signal(SIGPIPE, SIG_IGN);  // a client that left is no reason to end
 
   const auto log = make_log(s, console);
+  s.engine.cache_disk = cache_folder(s.cache, invocation.env);
+  s.engine.on_notice = [log](const std::string& line) { write_log(*log, server::LogLevel::kWarning, line); };
   server::ApiOptions api_options = s.api;
   if (const size_t comma = api_options.alias.find(','); comma != std::string::npos)
     api_options.alias.resize(comma);

@@ -38,6 +38,12 @@ struct AgentsSettings {
   std::string file, url = "http://127.0.0.1:8080", api_key, restart_command;
 };
 
+// Of the cache on disk.
+struct CacheSettings {
+  std::string disk;  // a folder, or "off"; empty: the user's cache folder
+  bool clear = false;
+};
+
 // Of `connect` and `launch`.
 struct ConnectSettings {
   std::string client, url, key;  // url empty: where servers usually are on this machine
@@ -80,6 +86,7 @@ struct Settings {
   DoctorSettings doctor;
   ConnectSettings connect;
   AgentsSettings agents;
+  CacheSettings cache;
   HubSettings hub;
 };
 

@@ -71,10 +71,11 @@ std::string request_line(const http::Request& request, const char* how, const Re
 std::string cache_note(std::span<const TokenId> prompt, const GenerationStats& stats,
                        const Tokenizer& tokenizer) {
   const int32_t n = stats.n_known;
-  if (n < kFewTokens || n >= static_cast<int32_t>(prompt.size())) return "";
   std::string note;
+  if (stats.n_restored > 0) note = fmt::format("; {} of the cached ones from disk", stats.n_restored);
+  if (n < kFewTokens || n >= static_cast<int32_t>(prompt.size())) return note;
   if (stats.known_next >= 0)
-    note = fmt::format("; known up to token {}{}: {} was {}", n, message_of(prompt, n, tokenizer),
+    note += fmt::format("; known up to token {}{}: {} was {}", n, message_of(prompt, n, tokenizer),
                        token_text(prompt[n], tokenizer), token_text(stats.known_next, tokenizer));
   if (n - stats.n_cached >= kFewTokens)
     note +=

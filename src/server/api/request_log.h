@@ -23,7 +23,7 @@ struct RequestTotals {
 std::string request_line(const http::Request& request, const char* how, const RequestTotals& totals);
 
 // Where the cache knew less of a prompt than its whole: the first token that was another before, its place,
-// and the message it lies in; or that a state was missing. "": there is nothing to tell.
+// and the message it lies in; or that a state was missing. And what came from disk. "": there is nothing to tell.
 std::string cache_note(std::span<const TokenId> prompt, const GenerationStats& stats,
                        const Tokenizer& tokenizer);
 

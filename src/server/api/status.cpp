@@ -93,6 +93,11 @@ void metrics(const Call& call) {
   add("moraine:requests_total", "counter", "Generations asked for since the start.", count(s.requests_total));
   add("moraine:prompt_tokens_cached_total", "counter", "Prompt tokens taken from the cache.",
       count(s.cached_tokens_total));
+  add("moraine:prompt_tokens_restored_total", "counter", "Of them, those read back from disk.",
+      count(s.restored_tokens_total));
+  add("moraine:cache_disk_written_bytes_total", "counter", "Bytes written to the cache on disk.",
+      count(s.disk_bytes_written));
+  add("moraine:cache_disk_read_bytes_total", "counter", "Bytes read from it.", count(s.disk_bytes_read));
   add("moraine:generations_suspended_total", "counter", "Generations that had to wait for memory.",
       count(s.suspended_total));
   add("moraine:kv_bytes_used", "gauge", "Bytes of KV pages and states in use, the cache's included.",
