@@ -26,22 +26,24 @@ void ResponseStore::put(const std::string& id, StoredResponse response) {
   bytes_ += bytes;
 }
 
-std::shared_ptr<const StoredResponse> ResponseStore::find(const std::string& id) const {
+std::shared_ptr<const StoredResponse> ResponseStore::find(uint64_t owner, const std::string& id) const {
   const std::lock_guard lock(mutex_);
   const auto it = responses_.find(id);
-  return it == responses_.end() ? nullptr : it->second;
+  return it == responses_.end() || it->second->owner != owner ? nullptr : it->second;
 }
 
-bool ResponseStore::erase(const std::string& id) {
+bool ResponseStore::erase(uint64_t owner, const std::string& id) {
   const std::lock_guard lock(mutex_);
-  const bool there = responses_.contains(id);
+  const auto it = responses_.find(id);
+  if (it == responses_.end() || it->second->owner != owner) return false;
   erase_locked(id);
-  return there;
+  return true;
 }
 
-std::string ResponseStore::find_item(const std::string& item_id) const {
+std::string ResponseStore::find_item(uint64_t owner, const std::string& item_id) const {
   const std::lock_guard lock(mutex_);
   for (const auto& [id, stored] : responses_) {
+    if (stored->owner != owner) continue;
     for (const auto& [known, item] : stored->output) {
       if (known == item_id) return item;
     }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -16,6 +17,7 @@
 namespace moraine::server {
 
 struct StoredResponse {
+  uint64_t owner = 0;        // the API key it was made with (key_scope()); another's does not find it
   std::string conversation;  // a JSON array of items: all input, then this response's output
   std::string response;      // the response object
   std::vector<std::pair<std::string, std::string>> output;  // its items: id and JSON text
@@ -30,10 +32,10 @@ class ResponseStore {
   // One that takes more than an eighth of all bytes is not kept: a small request may bring it back to be
   // read.
   void put(const std::string& id, StoredResponse response);
-  std::shared_ptr<const StoredResponse> find(const std::string& id) const;  // null where there is none
-  bool erase(const std::string& id);
-  // The JSON text of an output item of any of them; "" where there is none.
-  std::string find_item(const std::string& item_id) const;
+  std::shared_ptr<const StoredResponse> find(uint64_t owner, const std::string& id) const;  // null: none
+  bool erase(uint64_t owner, const std::string& id);
+  // The JSON text of an output item of any of the owner's; "" where there is none.
+  std::string find_item(uint64_t owner, const std::string& item_id) const;
 
  private:
   static std::size_t bytes_of(const std::string& id, const StoredResponse& response);

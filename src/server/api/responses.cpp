@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "server/api/auth.h"
 #include "server/api/chat_prompt.h"
 #include "server/api/endpoints.h"
 #include "server/api/errors.h"
@@ -54,7 +55,7 @@ void count_response_tokens(const Call& call) {
 
 void get_response(const Call& call) {
   const std::string id = id_of(call);
-  const auto stored = call.responses->find(id);
+  const auto stored = call.responses->find(key_scope(call.request(), call.options->api_keys), id);
   if (!stored) throw not_stored(id);
   http::Response response;
   response.body = stored->response;
@@ -63,7 +64,7 @@ void get_response(const Call& call) {
 
 void delete_response(const Call& call) {
   const std::string id = id_of(call);
-  if (!call.responses->erase(id)) throw not_stored(id);
+  if (!call.responses->erase(key_scope(call.request(), call.options->api_keys), id)) throw not_stored(id);
   reply_json(*call.exchange, {{"id", id}, {"object", "response"}, {"deleted", true}});
 }
 

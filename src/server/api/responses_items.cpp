@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "server/api/auth.h"
 #include "server/api/chat_body.h"
 #include "server/api/errors.h"
 #include "server/api/response_store.h"
@@ -152,7 +153,8 @@ void resolve_references(const Call& call, Json& items) {
     const Fields item(items[i], fmt::format("input[{}].", i));
     if (item.string("type") != "item_reference") continue;
     const std::string id = required_string(item, "id");
-    const std::string stored = call.responses->find_item(id);
+    const std::string stored =
+        call.responses->find_item(key_scope(call.request(), call.options->api_keys), id);
     if (stored.empty()) {
       throw bad_request(item.path("id"),
                         fmt::format("The item '{}' is not stored here (any more); send the item itself.",

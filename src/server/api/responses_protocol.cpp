@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "server/api/auth.h"
 #include "server/api/render.h"
 #include "server/api/response_store.h"
 #include "server/api/responses_output.h"
@@ -17,6 +18,7 @@ class ResponsesProtocol final : public Protocol {
                     std::unique_ptr<chat::OutputParser> parser)
       : tokenizer_(call.model->tokenizer),
         store_(request.store ? call.responses : nullptr),
+        owner_(key_scope(call.request(), call.options->api_keys)),
         conversation_(std::move(request.conversation)),
         parser_(std::move(parser)),
         output_({std::move(request.tools), request.summaries, request.encrypted_content}) {
@@ -116,6 +118,7 @@ class ResponsesProtocol final : public Protocol {
 
   void store(const Json& response) {
     StoredResponse stored;
+    stored.owner = owner_;
     stored.conversation = std::move(conversation_);
     stored.conversation.pop_back();  // the "]" of an array that is never empty
     for (const Json& item : output_.items()) {
@@ -129,6 +132,7 @@ class ResponsesProtocol final : public Protocol {
 
   const std::shared_ptr<const Tokenizer> tokenizer_;
   const std::shared_ptr<ResponseStore> store_;  // null: the request says not to
+  const uint64_t owner_;
   std::string conversation_;
   const std::unique_ptr<chat::OutputParser> parser_;
   ResponsesOutput output_;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "server/api/auth.h"
 #include "server/api/chat_body.h"
 #include "server/api/errors.h"
 #include "server/api/response_store.h"
@@ -34,7 +35,7 @@ void refuse_what_needs_openai(const Fields& body) {
 Json earlier_items(const Call& call, const Fields& body) {
   const auto id = body.string("previous_response_id");
   if (!id) return Json::array();
-  const auto stored = call.responses->find(*id);
+  const auto stored = call.responses->find(key_scope(call.request(), call.options->api_keys), *id);
   if (stored) return Json::parse(stored->conversation);
   ApiError error = bad_request(
       "previous_response_id",

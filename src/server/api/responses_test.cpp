@@ -294,6 +294,28 @@ TEST_F(Responses, StoredOnesCanBeReadAndDeleted) {
   EXPECT_EQ(h.call("DELETE", path)->head.status, 404);
 }
 
+TEST_F(Responses, AnotherKeyFindsNoStoredResponse) {
+  AgentHarness locked(ApiOptions{.api_keys = {"a", "b"}, .cache_scope = CacheScope::kAll});
+  const auto call = [&](const char* key, const char* method, const std::string& path,
+                        const Json& body = nullptr) {
+    return locked.call(method, path, body.is_null() ? "" : dump(body),
+                       {{"Authorization", std::string("Bearer ") + key}});
+  };
+  const Json made = Json::parse(call("a", "POST", kPath, {{"input", "hi"}})->body);
+  const std::string path = kPath + "/" + made["id"].get<std::string>();
+  const Json next = {{"previous_response_id", made["id"]}, {"input", "and?"}};
+  const Json item = {{"input", Json::array({Json{{"type", "item_reference"}, {"id", made["output"][0]["id"]}},
+                                            Json{{"role", "user"}, {"content", "and?"}}})}};
+  EXPECT_EQ(call("b", "GET", path)->head.status, 404);
+  EXPECT_EQ(call("b", "DELETE", path)->head.status, 404);
+  EXPECT_EQ(call("b", "POST", kPath, next)->head.status, 400);
+  EXPECT_EQ(call("b", "POST", kPath, item)->head.status, 400);
+  EXPECT_EQ(call("a", "GET", path)->head.status, 200);
+  EXPECT_EQ(call("a", "POST", kPath, next)->head.status, 200);
+  EXPECT_EQ(call("a", "POST", kPath, item)->head.status, 200);
+  EXPECT_EQ(call("a", "DELETE", path)->head.status, 200);
+}
+
 TEST_F(Responses, TheStoreIsBounded) {
   ResponseStore store(64 << 10, 3);
   const auto put = [&](const std::string& id, std::size_t bytes) {
@@ -301,16 +323,16 @@ TEST_F(Responses, TheStoreIsBounded) {
               {.conversation = std::string(bytes, 'x'), .response = "{}", .output = {{"item_" + id, "i"}}});
   };
   for (const char* id : {"a", "b", "c", "d"}) put(id, 10);
-  EXPECT_EQ(store.find("a"), nullptr);  // at most three
-  EXPECT_NE(store.find("d"), nullptr);
-  EXPECT_EQ(store.find_item("item_a"), "");
-  EXPECT_EQ(store.find_item("item_d"), "i");
+  EXPECT_EQ(store.find(0, "a"), nullptr);  // at most three
+  EXPECT_NE(store.find(0, "d"), nullptr);
+  EXPECT_EQ(store.find_item(0, "item_a"), "");
+  EXPECT_EQ(store.find_item(0, "item_d"), "i");
   put("large", 9 << 10);  // more than an eighth
-  EXPECT_EQ(store.find("large"), nullptr);
+  EXPECT_EQ(store.find(0, "large"), nullptr);
   ResponseStore small(16 << 10);
   for (int i = 0; i < 20; ++i) small.put(std::to_string(i), {.conversation = std::string(1000, 'x')});
-  EXPECT_EQ(small.find("0"), nullptr);
-  EXPECT_NE(small.find("19"), nullptr);
+  EXPECT_EQ(small.find(0, "0"), nullptr);
+  EXPECT_NE(small.find(0, "19"), nullptr);
 }
 
 TEST_F(Responses, ALimitLeavesItIncomplete) {

@@ -150,8 +150,9 @@ Response error_response(const Refusal& refusal) {
   Response response;
   response.status = refusal.status;
   response.body = fmt::format(
-      R"({{"error":{{"message":{},"type":"{}","param":null,"code":{}}}}})", json_string(refusal.message),
-      refusal.status >= 500 ? "server_error" : "invalid_request_error", json_string(refusal.code));
+      R"({{"type":"error","error":{{"message":{},"type":"{}","param":null,"code":{}}}}})",
+      json_string(refusal.message), refusal.status >= 500 ? "server_error" : "invalid_request_error",
+      json_string(refusal.code));
   return response;
 }
 

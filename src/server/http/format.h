@@ -29,7 +29,8 @@ std::string format_head(const Response& response, const HeadOptions& options);
 std::string format_chunk(std::string_view bytes);
 inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
 
-// An answer with OpenAI's error object.
+// An answer with OpenAI's error object, which clients of Anthropic's API can read as theirs: no route is known
+// where this is needed.
 Response error_response(const Refusal& refusal);
 
 // The answer to OPTIONS: any page may call, with any header it asks for. There are no cookies here

@@ -56,12 +56,13 @@ TEST(FormatChunk, SizeInHex) {
   EXPECT_EQ(format_chunk(std::string(26, 'x')), "1a\r\n" + std::string(26, 'x') + "\r\n");
 }
 
-TEST(ErrorResponse, IsOpenAIsObject) {
+TEST(ErrorResponse, IsOpenAIsObjectAndAnthropics) {
   const Response refused = error_response({413, "body_too_large", "a \"quoted\"\nline\xff"});
   EXPECT_EQ(refused.status, 413);
-  EXPECT_EQ(refused.body,
-            R"({"error":{"message":"a \"quoted\"\u000aline?","type":"invalid_request_error","param":null,)"
-            R"("code":"body_too_large"}})");
+  EXPECT_EQ(
+      refused.body,
+      R"({"type":"error","error":{"message":"a \"quoted\"\u000aline?","type":"invalid_request_error","param":null,)"
+      R"("code":"body_too_large"}})");
   EXPECT_NE(error_response({503, "x", "y"}).body.find("server_error"), std::string::npos);
 }
 

@@ -59,7 +59,7 @@ class Exchange {
 };
 
 // Called on a transport thread for each request whose body has arrived whole; must not block on the
-// engine. An exception that escapes becomes a 500 with OpenAI's error object.
+// engine. An exception that escapes becomes a 500 with OpenAI's error object (and Anthropic's).
 using Handler = std::function<void(std::shared_ptr<Exchange>)>;
 
 }  // namespace moraine::http

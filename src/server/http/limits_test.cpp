@@ -78,7 +78,7 @@ TEST(ServerLimits, RefusesWhatGrowsTooLargeOnTheWay) {
     const ClientResponse response = client.read_response();
     EXPECT_EQ(response.status, c.status) << c.request.substr(0, 60);
     EXPECT_EQ(response.header("Connection"), "close");
-    EXPECT_EQ(response.body.rfind(R"({"error":{"message":)", 0), 0u) << response.body;
+    EXPECT_EQ(response.body.rfind(R"({"type":"error","error":{"message":)", 0), 0u) << response.body;
     client.half_close();
     EXPECT_EQ(client.read_to_end(), "") << "the server closes, and says nothing more";
   }
