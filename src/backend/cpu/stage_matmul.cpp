@@ -66,6 +66,7 @@ void MatmulStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
   int64_t chunk = std::max<int64_t>(1, total_groups * row_tiles / (8 * pool.size()));
   const int64_t least = std::min(total_groups, (kMinTaskBytes + group_bytes - 1) / group_bytes);
   chunk = std::max(std::min<int64_t>(chunk, 64), least);
+  chunk += chunk % 2;  // wide kernels take two groups at once
 
   int32_t n_tasks = 0;
   for (const Part& p : parts_)

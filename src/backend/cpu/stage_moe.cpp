@@ -195,7 +195,7 @@ void MoeStage::for_each_tile(ThreadPool& pool, const Work& w, int32_t n_tiles, i
                              int32_t n_groups, int64_t group_bytes, Fn&& fn) const noexcept {
   int64_t chunk = std::max<int64_t>(1, int64_t{n_tiles} * n_groups / (8 * pool.size()));
   chunk = std::max(chunk, (kMinTaskBytes + group_bytes - 1) / group_bytes);
-  chunk = std::min<int64_t>(chunk, n_groups);
+  chunk = std::min<int64_t>(chunk + chunk % 2, n_groups);  // wide kernels take two groups at once
   const auto chunks = static_cast<int32_t>((n_groups + chunk - 1) / chunk);
   pool.run(n_tiles * chunks, [&](int task, int thread) {
     const auto g0 = static_cast<int32_t>(first_group + task % chunks * chunk);
