@@ -246,7 +246,7 @@ AnswerConstraints::Calls AnswerConstraints::make_calls(std::string_view tools_js
   if (calls.rules.empty()) return {};
   if (demands.required || !demands.answer.empty()) {
     // Whose fault it is must be known before the tools are blamed.
-    if (!demands.required) service_->grammars.check(demands.answer);
+    if (!demands.required) service_->grammars.compile(demands.answer);
     compiler.compile(std::move(tools));
   } else {
     // The compilers end before the rest of the service does, and the task must not own what owns its thread.
@@ -267,6 +267,8 @@ AnswerConstraint AnswerConstraints::answer(std::string_view lark, AnswerStart st
   const std::string grammar = start.reasoning == ReasoningStart::kClosed
                                   ? std::string(lark)
                                   : "start: /\\n{0,2}/ answer\n" + renamed(lark, "answer");
+  // One that no text satisfies would not show behind the empty lines.
+  if (start.reasoning != ReasoningStart::kClosed) service_->grammars.compile(std::string(lark));
   result.scope = scope_for(std::move(start));
   result.source = std::make_shared<Source>(service_->grammars.compile(grammar));
   for (const std::string& warning : result.source->grammar()->warnings()) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/api/answer_form.h"
 #include "server/api/request_log.h"
 
 namespace moraine::server {
@@ -55,6 +56,17 @@ constexpr int32_t kMaxWaiting = 1024;
 }  // namespace
 
 void Answer::start(const Call& call, Plan plan, std::unique_ptr<Protocol> protocol) {
+  if (!plan.form || !plan.form->is_demanded()) return begin(call, std::move(plan), std::move(protocol));
+  struct Waiting {
+    Call call;
+    Plan plan;
+    std::unique_ptr<Protocol> protocol;
+  };
+  const auto waiting = std::make_shared<Waiting>(Waiting{call, std::move(plan), std::move(protocol)});
+  call.later([waiting] { begin(waiting->call, std::move(waiting->plan), std::move(waiting->protocol)); });
+}
+
+void Answer::begin(const Call& call, Plan plan, std::unique_ptr<Protocol> protocol) {
   if (const int32_t waiting = call.model->engine->stats().waiting; waiting >= kMaxWaiting) {
     throw unavailable(
         "queue_full",
@@ -68,6 +80,11 @@ void Answer::start(const Call& call, Plan plan, std::unique_ptr<Protocol> protoc
     generation.max_tokens = std::min(generation.max_tokens, room);
   }
   const auto answer = std::make_shared<Answer>(call, plan, std::move(protocol));
+  if (plan.form && !plan.form->is_free()) answer->constraint_ = plan.form->bind(*call.model->constraints);
+  if (answer->constraint_.source) {
+    for (GenerationRequest& generation : plan.generations)
+      generation.constraint = [constraint = answer->constraint_] { return constraint.start(); };
+  }
   answer->submit(call, std::move(plan.generations));
   answer->open();
 }
@@ -194,6 +211,7 @@ void Answer::on_finish(uint32_t index, FinishReason reason, const GenerationStat
           unavailable("shutting_down", "The server ended this generation because it is shutting down.", 5));
       return;
     }
+    choice.warnings = constraint_.warnings();
     choice.stop = reason == FinishReason::kStop ? StopKind::kEos : StopKind::kLength;
     std::string rest;
     const std::string last = track.decoder.flush();

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "chat/answer_constraint.h"
 #include "server/api/context.h"
 #include "server/api/errors.h"
 #include "server/api/stop_matcher.h"
@@ -26,6 +27,8 @@ namespace moraine::server {
 
 enum class StopKind : uint8_t { kNone, kEos, kWord, kLength };  // llama-server's stop_type
 
+struct AnswerForm;
+
 // One of an answer's generations, as far as it has come.
 struct Choice {
   uint32_t index = 0;
@@ -35,7 +38,8 @@ struct Choice {
   int32_t n_generated = 0;         // counts the token that ended the turn
   StopKind stop = StopKind::kNone;
   std::string stop_word;
-  GenerationStats stats;  // final once `done`; before, times by this machine's clock
+  GenerationStats stats;              // final once `done`; before, times by this machine's clock
+  std::vector<std::string> warnings;  // once `done`: what of the form that was asked for is not enforced
   bool done = false;
 };
 
@@ -77,18 +81,21 @@ struct Plan {
       shown_tokens;  // control tokens that are part of the text (calls are written with them)
   // Called with what a choice generated, before its end is told; empty: nobody wants to know.
   std::function<void(GeneratedTurn)> remember;
-  std::string note;  // for the log: what of the prompt is not as it was generated
+  std::string note;                        // for the log: what of the prompt is not as it was generated
+  std::shared_ptr<const AnswerForm> form;  // what the answer is held to; null: nothing
 };
 
 class Answer : public std::enable_shared_from_this<Answer> {
  public:
-  // Throws ApiError where nothing was sent yet (queue full). Otherwise returns at once;
-  // the answer keeps itself alive through the engine's sinks until it is complete.
+  // Throws ApiError where nothing was sent yet (queue full). Otherwise returns at once; the answer keeps
+  // itself alive through the engine's sinks until it is complete. One whose form is demanded begins when its
+  // grammar is compiled, or is refused then.
   static void start(const Call& call, Plan plan, std::unique_ptr<Protocol> protocol);
 
   Answer(const Call& call, const Plan& plan, std::unique_ptr<Protocol> protocol);  // use start()
 
  private:
+  static void begin(const Call& call, Plan plan, std::unique_ptr<Protocol> protocol);
   using Clock = std::chrono::steady_clock;
   class Sink;
   struct Held {  // a token whose text is not all out yet
@@ -139,6 +146,8 @@ class Answer : public std::enable_shared_from_this<Answer> {
   const std::string note_;
   const std::vector<TokenId> first_prompt_;  // for the log
   const Clock::time_point start_ = Clock::now();
+
+  chat::AnswerConstraint constraint_;
 
   std::mutex mutex_;
   std::vector<Choice> choices_;

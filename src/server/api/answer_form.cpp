@@ -148,7 +148,7 @@ chat::AnswerConstraint AnswerForm::bind(chat::AnswerConstraints& constraints) co
       }
       // A call that is required leaves no room for it, but a form that is none is told all the same.
       if (tools_json.empty()) return constraints.answer(demands.answer, start);
-      constraints.service().grammars.check(demands.answer);
+      constraints.service().grammars.compile(demands.answer);
     } catch (const Error& e) {
       if (e.code() != ErrorCode::kInvalidArgument) throw;
       throw cannot_be_used(field, what, e.what());

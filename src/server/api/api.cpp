@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
+#include "chat/answer_constraint.h"
 #include "server/api/auth.h"
 #include "server/api/context.h"
 #include "server/api/errors.h"
@@ -54,18 +56,22 @@ void compile_template(ServedModel& model, const ModelInfo& info, const ApiOption
 
 }  // namespace
 
-// A large request in the queue. What it holds goes at once when its client leaves, not at its turn.
+// A request in a queue. What it holds goes at once when its client leaves, not at its turn.
 class WaitingCall {
  public:
-  explicit WaitingCall(Call call) : call_(std::move(call)) {}
-  std::optional<Call> take() {
+  struct Work {
+    std::shared_ptr<http::Exchange> exchange;
+    std::function<void()> run;
+  };
+  explicit WaitingCall(Work work) : work_(std::move(work)) {}
+  std::optional<Work> take() {
     const std::lock_guard lock(mutex_);
-    return std::exchange(call_, std::nullopt);
+    return std::exchange(work_, std::nullopt);
   }
 
  private:
   std::mutex mutex_;
-  std::optional<Call> call_;
+  std::optional<Work> work_;
 };
 
 struct Api::State {
@@ -86,8 +92,10 @@ struct Api::State {
   http::Response not_ready(ErrorForm form);
   void dispatch(const std::shared_ptr<http::Exchange>& exchange);
   void answer_errors(http::Exchange& exchange, const std::function<void()>& work) noexcept;
+  void put_off(Worker& worker, const std::shared_ptr<http::Exchange>& exchange, std::function<void()> work);
 
-  Worker large_requests;  // last: its tasks use the others
+  // Last: their tasks use the others. One for large bodies, one for grammars that are compiled.
+  Worker slow_requests, large_requests;
 };
 
 Api::Api(ApiOptions options) : state_(std::make_unique<State>()) {
@@ -128,6 +136,11 @@ void Api::set_ready(std::shared_ptr<Engine> engine) {
   model->created = unix_seconds();
   model->sampling = sampling_defaults(info.sampling, state_->options->sampling);
   compile_template(*model, info, *state_->options, *state_->log);
+  model->constraints = std::make_shared<chat::AnswerConstraints>(
+      model->tokenizer, model->chat_template ? model->chat_template->output_format() : chat::OutputFormat(),
+      [log = state_->log](const std::string& line) {
+        log->line(LogLevel::kWarning, line.substr(0, kMaxLoggedBytes));
+      });
   model->engine = std::move(engine);
   const std::lock_guard lock(state_->mutex);
   state_->model = std::move(model);
@@ -136,6 +149,14 @@ void Api::set_ready(std::shared_ptr<Engine> engine) {
 void Api::set_failed(const Error& error) {
   const std::lock_guard lock(state_->mutex);
   state_->failure = error;
+}
+
+void Api::settle() {
+  for (Worker* worker : {&state_->large_requests, &state_->slow_requests}) {  // the first feeds the second
+    std::promise<void> reached;
+    worker->post([&] { reached.set_value(); });
+    reached.get_future().wait();
+  }
 }
 
 http::Handler Api::handler() {
@@ -188,15 +209,27 @@ void Api::State::dispatch(const std::shared_ptr<http::Exchange>& exchange) {
   }
   const auto ready = current_model();
   if (!ready) return exchange->reply(not_ready(error_form(request.path)));
-  Call call{exchange, ready, options, log, responses};
+  Call call{exchange,
+            ready,
+            options,
+            log,
+            responses,
+            [this, weak = std::weak_ptr(exchange)](std::function<void()> work) {
+              if (const auto here = weak.lock()) put_off(slow_requests, here, std::move(work));
+            }};
   if (request.body.size() <= kLargeBody) return route.endpoint(call);
-  const auto waiting = std::make_shared<WaitingCall>(std::move(call));
+  put_off(large_requests, exchange, [call = std::move(call), &route] { route.endpoint(call); });
+}
+
+void Api::State::put_off(Worker& worker, const std::shared_ptr<http::Exchange>& exchange,
+                         std::function<void()> work) {
+  const auto waiting = std::make_shared<WaitingCall>(WaitingCall::Work{exchange, std::move(work)});
   exchange->on_close([weak = std::weak_ptr(waiting)] {
     if (const auto left = weak.lock()) left->take();
   });
-  large_requests.post([this, waiting, &route] {
-    const std::optional<Call> call = waiting->take();
-    if (call) answer_errors(*call->exchange, [&] { route.endpoint(*call); });
+  worker.post([this, waiting] {
+    const auto call = waiting->take();
+    if (call) answer_errors(*call->exchange, call->run);
   });
 }
 

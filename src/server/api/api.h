@@ -67,8 +67,10 @@ class Api {
   void set_ready(std::shared_ptr<Engine> engine);
   void set_failed(const Error& error);  // from now on every call answers 500 with this message
 
-  // Routes and answers one exchange; returns before generations end. Never throws.
+  // Routes and answers one exchange; returns before generations end, and for some before they begin. Never
+  // throws.
   void handle(std::shared_ptr<http::Exchange> exchange) noexcept;
+  void settle();            // waits until all that came before has begun or been refused; for tests
   http::Handler handler();  // handle() as the transport wants it; the Api must outlive the transport
 
  private:

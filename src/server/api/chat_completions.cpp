@@ -111,6 +111,7 @@ class ChatProtocol final : public Protocol {
     Json event = chunk(choice.index, Json::object());
     event["choices"][0]["finish_reason"] = chat_finish_reason(choice, track.called);
     if (!options_.include_usage) event["timings"] = timings_json({&choice, 1});
+    if (!choice.warnings.empty()) event["warnings"] = choice.warnings;
     return events + sse(event);
   }
 
@@ -142,6 +143,7 @@ class ChatProtocol final : public Protocol {
     body["choices"] = std::move(list);
     body["usage"] = usage_json(choices, options_.n);
     body["timings"] = timings_json(choices);
+    if (!choices.empty() && !choices[0].warnings.empty()) body["warnings"] = choices[0].warnings;
     return dump(body);
   }
 

@@ -136,7 +136,7 @@ Json template_message(const Call& call, const Json& message, std::size_t index) 
 }
 
 // The tools the template is to show, or "" for none.
-std::string template_tools(const Call& call, const Fields& body) {
+std::string template_tools(const Fields& body) {
   const Json* tools = body.find("tools");
   if (tools == nullptr) return "";
   if (!tools->is_array()) body.wrong_type("tools", "an array");
@@ -164,11 +164,6 @@ std::string template_tools(const Call& call, const Fields& body) {
     result.push_back(std::move(shown));
   }
   if (result.empty()) return "";
-  if (choice != nullptr && *choice != "auto") {
-    call.log->warn_once("tool_choice",
-                        "A request forces a tool call by 'tool_choice', which this version cannot; it "
-                        "is taken as \"auto\".");
-  }
   return dump(result);
 }
 
@@ -245,7 +240,7 @@ ChatPrompt chat_prompt(const Call& call, const Fields& body) {
   }
 
   const std::string messages_json = dump(shown);
-  const std::string tools_json = template_tools(call, body);
+  const std::string tools_json = template_tools(body);
   const std::string variables_json = template_variables(call, body);
   if (!call.model->chat_template) throw Error(ErrorCode::kUnsupported, call.model->chat_template_error);
   const chat::ChatTemplate& chat_template = *call.model->chat_template;
@@ -265,6 +260,7 @@ ChatPrompt chat_prompt(const Call& call, const Fields& body) {
   prompt.parser_options.id_seed = random_seed();
   if (!tools_json.empty())
     prompt.tools = std::make_shared<const chat::ToolTypes>(chat::ToolTypes::from_json(tools_json));
+  prompt.form = chat_answer_form(call, body, tools_json, {prompt.parser_options.reasoning, unfinished});
   prompt.text += unfinished;
   const Tokenizer& tokenizer = *call.model->tokenizer;
   const uint64_t scope = cache_scope(call);
@@ -280,6 +276,7 @@ ChatPrompt chat_prompt(const Call& call, const Fields& body) {
 void add_chat_prompt(const Call& call, RequestPlan& plan, ChatPrompt& prompt) {
   plan.plan.shown_tokens = prompt.shown_tokens;
   plan.plan.note = prompt.note;
+  plan.plan.form = std::make_shared<const AnswerForm>(std::move(prompt.form));
   plan.plan.remember = [turns = call.model->turns, place = prompt.place](GeneratedTurn turn) {
     turns->put(place, std::move(turn));
   };

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "chat/output_format.h"
+#include "server/api/answer_form.h"
 #include "server/api/context.h"
 #include "server/api/fields.h"
 #include "server/api/request_plan.h"
@@ -27,6 +28,7 @@ struct ChatPrompt {
   std::shared_ptr<const chat::ToolTypes> tools;  // null: none are offered
   chat::ParserOptions parser_options;            // but for id_seed
 
+  AnswerForm form;   // what the request demands of the answer
   TurnPlace place;   // where the answer will stand
   std::string note;  // for the log; empty where history stands as it was generated
 
@@ -34,12 +36,12 @@ struct ChatPrompt {
   std::unique_ptr<chat::OutputParser> make_parser(uint32_t choice) const;
 };
 
-// Of `body` it reads: messages, tools, tool_choice, parallel_tool_calls, reasoning_format, reasoning_effort,
-// chat_template_kwargs, add_generation_prompt. Throws ApiError 400 naming the message and field at fault;
-// 501 where the model has no template.
+// Of `body` it reads: messages, tools, tool_choice, parallel_tool_calls, response_format, json_schema,
+// grammar, reasoning_format, reasoning_effort, chat_template_kwargs, add_generation_prompt. Throws ApiError
+// 400 naming the message and field at fault; 501 where the model has no template.
 ChatPrompt chat_prompt(const Call& call, const Fields& body);
 
-// Adds the prompt's generations to the plan. Takes its tokens.
+// Adds the prompt's generations to the plan. Takes its tokens and form.
 void add_chat_prompt(const Call& call, RequestPlan& plan, ChatPrompt& prompt);
 
 }  // namespace moraine::server

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "server/api/answer_form.h"
 #include "server/api/endpoints.h"
 #include "server/api/errors.h"
 #include "server/api/render.h"
@@ -172,6 +173,7 @@ void completions(const Call& call) {
                             "of moraine.");
   }
   RequestPlan plan = request_plan(call, body, {.n_probs = options.logprobs});
+  plan.plan.form = std::make_shared<const AnswerForm>(answer_form(call, body));
   if (const auto best = body.integer("best_of", 1, call.options->max_choices); best && *best > plan.n) {
     throw unsupported_field("best_of",
                             "'best_of' above 'n' is not available; ask for 'n' choices and choose.");

@@ -5,6 +5,7 @@
 #include <moraine/tokenizer.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -14,6 +15,10 @@
 #include "server/api/log.h"
 #include "server/api/sampling_fields.h"
 #include "server/http/http.h"
+
+namespace moraine::chat {
+class AnswerConstraints;
+}
 
 namespace moraine::server {
 
@@ -30,6 +35,7 @@ struct ServedModel {
   std::shared_ptr<const chat::ChatTemplate> chat_template;  // null: the file's does not compile,
   std::string chat_template_error;                          // and why
   std::shared_ptr<TurnStore> turns;                         // what it generated lately
+  std::shared_ptr<chat::AnswerConstraints> constraints;     // what its answers can be bound to
 };
 
 struct Call {
@@ -38,6 +44,9 @@ struct Call {
   std::shared_ptr<const ApiOptions> options;
   std::shared_ptr<Log> log;
   std::shared_ptr<ResponseStore> responses;
+  // Runs work that may take seconds on a thread where only such work waits. Errors it throws are answered as
+  // the endpoint's own; where the client leaves first, it is dropped.
+  std::function<void(std::function<void()>)> later;
 
   const http::Request& request() const { return exchange->request(); }
 };

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "server/api/answer_form.h"
 #include "server/api/endpoints.h"
 #include "server/api/errors.h"
 #include "server/api/render.h"
@@ -131,6 +132,8 @@ void completion(const Call& call) {
   RequestPlan plan = request_plan(
       call, body,
       {.n_probs = options.n_probs > 0 ? options.n_probs : -1, .keep_tokens = options.return_tokens});
+  const AnswerForm form = answer_form(call, body);
+  plan.plan.form = std::make_shared<const AnswerForm>(form);
   for (std::vector<TokenId>& prompt : prompts_from(call, body, "prompt")) {
     const std::string text = call.model->tokenizer->decode(prompt, {.show_control = true});
     add_prompt(call, plan, std::move(prompt));
@@ -139,6 +142,7 @@ void completion(const Call& call) {
   Json settings = params_json(plan.sampling);
   settings["n_predict"] = plan.base.max_tokens;
   settings["n_probs"] = options.n_probs;
+  settings["grammar"] = form.kind == AnswerForm::Kind::kGbnf ? form.text : "";
   settings["stop"] = plan.plan.stops;
   settings["stream"] = plan.plan.stream;
   settings["sources"] = sources_json(plan.sampling);

@@ -77,6 +77,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto exchange = std::make_shared<FakeExchange>(
       "POST", path, std::string(reinterpret_cast<const char*>(data) + 1, size - 1));
   f.api->handle(exchange);
+  f.api->settle();
   f.engine->run();
   require(exchange->n_answers == 1 && exchange->ended);
   if (exchange->streamed) {

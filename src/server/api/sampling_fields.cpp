@@ -128,21 +128,6 @@ std::vector<std::pair<TokenId, float>> logit_bias_from(const Fields& body, const
   return out;
 }
 
-void refuse_constraints(const Fields& body) {
-  const std::string later =
-      "' asks for constrained output, which is not available in this version of moraine.";
-  for (const char* name : {"grammar", "json_schema"}) {
-    const Json* value = body.find(name);
-    if (value != nullptr && *value != "") throw unsupported_field(name, std::string("'") + name + later);
-  }
-  if (const auto format = body.child("response_format")) {
-    if (format->string("type").value_or("text") != "text") {
-      throw unsupported_field("response_format",
-                              "'response_format" + later + " Leave it out or use {\"type\":\"text\"}.");
-    }
-  }
-}
-
 uint64_t fresh_seed() {
   std::random_device device;
   return device();  // 32 bits: a seed that any JSON client can send back unchanged
@@ -203,7 +188,6 @@ SamplingChoice sampling_defaults(const ModelInfo::Sampling& file, const Sampling
 
 SamplingChoice sampling_from(const Fields& body, const SamplingChoice& defaults, const Tokenizer& tokenizer,
                              Log& log) {
-  refuse_constraints(body);
   SamplingChoice choice = defaults;
   for (const FloatField& field : kFloats) {
     if (const auto value = body.number(field.name, field.min, field.max)) {

@@ -117,13 +117,6 @@ TEST_F(SamplingFields, LogitBiasInBothForms) {
   EXPECT_EQ(refused({{"logit_bias", {{std::string(20000, 'x'), 1}, {"y", 1}}}}), "logit_bias");
 }
 
-TEST_F(SamplingFields, ConstraintsAreRefusedNotIgnored) {
-  EXPECT_EQ(refused({{"grammar", "root ::= \"x\""}}), "grammar");
-  EXPECT_EQ(refused({{"json_schema", Json::object()}}), "json_schema");
-  EXPECT_EQ(refused({{"response_format", {{"type", "json_object"}}}}), "response_format");
-  params({{"response_format", {{"type", "text"}}}, {"grammar", ""}});
-}
-
 TEST_F(SamplingFields, SamplersThatAreNotThereAreIgnoredWithOneWarning) {
   params({{"mirostat", 0}, {"dry_multiplier", 0.0}, {"xtc_probability", 0}, {"samplers", ""}});
   EXPECT_TRUE(h.log.empty());  // neutral values

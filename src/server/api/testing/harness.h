@@ -32,6 +32,7 @@ struct Harness {
     auto exchange = std::make_shared<FakeExchange>(std::move(method), std::move(path), std::move(body),
                                                    std::move(headers));
     api.handle(exchange);
+    api.settle();
     return exchange;
   }
   Json post(const std::string& path, const Json& body, int status = 200) {
