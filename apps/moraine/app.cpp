@@ -64,6 +64,15 @@ session goes on where it was after a restart. docs/privacy.md says more.
   moraine cache clear                             remove all of it; servers that run go on
   moraine cache --cache-disk DIR                  the same for another folder
 )";
+constexpr char kPullDetails[] = R"(
+Without a quantisation it lists what there is, with sizes, licence and whether each fits this machine, and
+asks. Files go to the cache that huggingface_hub uses, each checked by its SHA-256. Stopped or killed, the
+same command goes on from there. HF_TOKEN, HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE and proxies are honoured.
+
+  moraine pull unsloth/Qwen3-1.7B-GGUF             which there are, and which fit
+  moraine pull unsloth/Qwen3-1.7B-GGUF:Q8_0        this one
+  moraine serve unsloth/Qwen3-1.7B-GGUF:Q8_0       then
+)";
 constexpr char kConnectDetails[] = R"(
 CLIENT is opencode, codex, claude or qwen. Without --write nothing is changed: the settings that would be
 added are printed, from the running server's own model, context and what its answers take. --write merges
@@ -96,6 +105,8 @@ constexpr CommandInfo kCommands[] = {
      kPerplexityDetails},
     {"inspect", kInspect, "MODEL [options]", "say what is in a model file, and what it needs", inspect},
     {"list", kList, "[PART OF A NAME] [options]", "the models on this disk, whoever fetched them", list},
+    {"pull", kPull, "USER/REPO[:QUANT] [options]", "fetch a model from the hub", pull, kPullDetails},
+    {"rm", kRm, "NAME [options]", "remove a model that was fetched from the hub", rm},
     {"cache", kCache, "[clear] [options]", "what finished prompts left on disk", cache, kCacheDetails},
     {"doctor", kDoctor, "[MODEL] [options]", "say what this machine can hold, and how it can hold more",
      doctor, kDoctorDetails},

@@ -49,6 +49,8 @@ int perplexity(Invocation& invocation);
 int inspect(Invocation& invocation);
 int doctor(Invocation& invocation);
 int list(Invocation& invocation);
+int pull(Invocation& invocation);
+int rm(Invocation& invocation);
 int connect(Invocation& invocation);
 int launch(Invocation& invocation);
 

@@ -13,6 +13,7 @@
 #include "base/options/suggest.h"
 #include "hub/model_name.h"
 #include "hub/quantization.h"
+#include "hub_session.h"
 #include "model_places.h"
 
 namespace moraine::app {
@@ -141,19 +142,22 @@ hub::LocalModel find_model(const std::string& text, const Invocation& invocation
 }
 
 // -hf's name, checked.
-std::string name_of_repo(const HubSettings& s) {
-  hub::RepoName repo;
-  if (!hub::parse_repo_name(s.repo, repo))
+hub::RepoName name_of_repo(const HubSettings& s) {
+  hub::RepoName name;
+  if (!hub::parse_repo_name(s.repo, name))
     throw options::UsageError(
         fmt::format("-hf takes USER/REPO[:QUANT], such as unsloth/Qwen3-1.7B-GGUF:Q8_0; {} is none", s.repo));
-  return s.repo;
+  return name;
 }
 
 }  // namespace
 
 void require_model(Invocation& invocation, const char* command) {
   Settings& s = invocation.settings;
-  if (s.engine.model_path.empty() && !s.hub.repo.empty()) s.engine.model_path = name_of_repo(s.hub);
+  if (s.engine.model_path.empty() && !s.hub.repo.empty()) {
+    s.engine.model_path = path_of_hub_model(invocation, name_of_repo(s.hub));
+    return;
+  }
   if (s.engine.model_path.empty()) {
     std::string message = fmt::format("no model was named: moraine {} MODEL", command);
     const auto models = hub::find_local_models(model_roots(invocation.env));

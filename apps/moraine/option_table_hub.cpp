@@ -21,6 +21,11 @@ void add_hub_options(Table& t, Settings& s) {
   t.add("--endpoint URL", text(s.hub.endpoint), "where the hub, or a mirror of it, is")
       .standard(s.hub.endpoint)
       .env("HF_ENDPOINT");
+  t.add("--ca-file FILE", text(s.hub.ca_file), "certificates to trust (PEM), as behind a company's proxy")
+      .standard("the system's")
+      .env("SSL_CERT_FILE")
+      .env("REQUESTS_CA_BUNDLE")
+      .env("CURL_CA_BUNDLE");
   t.add("--offline", toggle(s.hub.offline), "stay off the network: only what is on this disk")
       .off("--no-offline")
       .env("LLAMA_ARG_OFFLINE")

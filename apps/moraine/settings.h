@@ -28,7 +28,7 @@ struct DoctorSettings {
 struct HubSettings {
   std::string repo, file;  // -hf, -hff: as typed
   std::string name;        // of `list`, `pull` and `rm`: the argument
-  std::string endpoint = "https://huggingface.co", token, revision = "main";
+  std::string endpoint = "https://huggingface.co", token, revision = "main", ca_file;
   int32_t connections = 8;
   bool offline = false, yes = false;
 };

@@ -175,9 +175,10 @@ std::vector<LocalModel> find_local_models(const Roots& roots) {
   std::erase_if(found, [&](const LocalModel& m) {
     std::error_code error;
     const fs::path real = fs::canonical(m.path, error);
-    // Ollama's names for one blob ("latest", "8b") are all kept: people know a model by either.
-    const std::string key =
-        (error ? m.path : real).string() + (m.origin == Origin::kOllama ? m.full_name() : "");
+    // Names for one blob (Ollama's "latest" and "8b", two files of a repository) are all kept: people know a
+    // model by either.
+    const std::string key = (error ? m.path : real).string() +
+                            (m.origin == Origin::kOllama || m.origin == Origin::kHub ? m.full_name() : "");
     return !seen.insert(key).second;
   });
   std::stable_sort(found.begin(), found.end(), [](const LocalModel& a, const LocalModel& b) {
