@@ -342,6 +342,16 @@ TEST(TokenConstraint, AGrammarThatComesLateIsWaitedForByNobody) {
   EXPECT_FALSE(run.allows(byte_token('y')));
 }
 
+TEST(TokenConstraint, AGrammarThatComesWithinACallIsForTheNextOne) {
+  Bound run("", {.triggers = {{.text = "<call>"}, {.text = "<name=", .line_start = true}}}, /*there=*/false);
+  EXPECT_TRUE(run.write("<call>\n"));
+  run.source->set(
+      run.service->grammars.compile("start: \"<call>\\n<name=x></call>\" | \"<name=x>\" /[0-9]/"));
+  EXPECT_TRUE(run.write("<name=x></call>"));  // as a call without its opening does not go on
+  EXPECT_TRUE(run.write("\n<call>"));
+  EXPECT_FALSE(run.allows(byte_token('y')));
+}
+
 TEST(TokenConstraint, ManyAtOnceAndAnEndAtAnyMoment) {
   const auto service = make_service();
   const auto source = std::make_shared<Source>(service->grammars.compile("start: /[ab]*/"));

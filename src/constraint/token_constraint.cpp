@@ -219,6 +219,7 @@ class GrammarConstraint final : public TokenConstraint {
     }
     for (const Trigger& trigger : scope_.triggers) {
       if (trigger.text_start && !text_start_) continue;
+      if (missed_ && missed_ != &trigger) continue;
       const bool line_start = trigger.line_start || state_ == State::kReasoning;
       // One that ends with this token.
       size_t at = before < trigger.text.size() ? 0 : before - trigger.text.size() + 1;
@@ -227,7 +228,10 @@ class GrammarConstraint final : public TokenConstraint {
            at = tail_.find(trigger.text, at + 1)) {
         if (trigger.text_start && tail_.find_first_not_of(kWhiteSpace) != at) break;
         if (line_start && (at == 0 || tail_[at - 1] != '\n')) continue;
-        if (!bind()) return;
+        if (!bind()) {
+          missed_ = &trigger;
+          return;
+        }
         // A control token is itself; text may have come in any tokens, and a little more with the last.
         if (trigger.text == bytes && service_->tokenizer->is_control(token))
           stepper_->feed(token);
@@ -271,6 +275,9 @@ class GrammarConstraint final : public TokenConstraint {
   Scope scope_;
   TokenId opener_ = kNoToken;
   State state_ = State::kOff;
+  // A call began by this before its grammar was there: what else begins calls may stand within that one, and
+  // would take the grammar for a call without its opening.
+  const Trigger* missed_ = nullptr;
   bool at_start_ = true;     // no token was drawn
   bool text_start_ = false;  // tail_ holds the whole answer
   std::string tail_;         // of the text, and a line end before its beginning
