@@ -40,7 +40,9 @@ std::vector<ToolSchema> tools_from(std::string_view tools_json, const std::vecto
     const auto& text = name->get_ref<const std::string&>();
     if (!only.empty() && std::find(only.begin(), only.end(), text) == only.end()) continue;
     const auto parameters = holder.find("parameters");
-    Json schema = parameters != holder.end() && !parameters->is_null() ? *parameters : Json::object();
+    // Without a schema nothing is taken; what is {"type": "object"} alone takes anything.
+    Json schema = parameters != holder.end() && !parameters->is_null() ? *parameters
+                                                                       : Json{{"properties", Json::object()}};
     const bool is_schema = schema.is_object();
     // Arguments are an object whatever the schema leaves open.
     if (is_schema && !schema.contains("type") && !schema.contains("$ref")) schema["type"] = "object";

@@ -31,7 +31,7 @@ std::string lark_schema(std::string_view text, Properties properties) {
     throw Error(ErrorCode::kInvalidArgument, "The schema is neither an object nor true.");
   if (properties == Properties::kNamedOnly) {
     const auto names = schema.find("properties");
-    bool open = names == schema.end() || !names->is_object() || names->empty();
+    bool open = names == schema.end() || !names->is_object();
     for (const char* speaks : {"additionalProperties", "patternProperties", "unevaluatedProperties", "$ref",
                                "allOf", "anyOf", "oneOf"})
       open |= schema.contains(speaks);

@@ -59,7 +59,7 @@ class ValueRules {
   // before it.
   std::string members(const Json& schema, int depth) {
     const auto properties = schema.find("properties");
-    if (properties == schema.end() || !properties->is_object() || properties->empty())
+    if (properties == schema.end() || !properties->is_object())
       return "(KEY \":\" any (\",\" KEY \":\" any)*)?";
     std::vector<std::string> keys;
     for (const auto& [key, unused] : properties->items())

@@ -53,7 +53,7 @@ bool is_open(const Json& schema) {
   const auto more = schema.find("additionalProperties");
   if (more != schema.end()) return !(more->is_boolean() && !more->get<bool>());
   const auto properties = schema.find("properties");
-  return properties == schema.end() || !properties->is_object() || properties->empty();
+  return properties == schema.end() || !properties->is_object();
 }
 
 // A value with all that stands behind it, up to the next tag's "<".
