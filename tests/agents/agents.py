@@ -7,6 +7,7 @@ what the engine reported of each generation.
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from fetching import npm_package, tool
 
 FOLDER = Path(__file__).parent
 TASK = "The tests fail. Make them pass."
+THOUGHT = "One step after the other."
+THINKING_TEMPLATE = FOLDER.parent / "chat/templates/thinking_tools.jinja"
 CLIENT_TIMEOUT_S = 240
 
 BROKEN = '''\
@@ -90,6 +93,7 @@ class Client:
     name = package = program = ""  # program: within the package's folder
     arguments = ()  # before the task
     environment = {}
+    echoes_exactly = True  # it sends a call's arguments back as they came
 
     def install(self):
         """A folder with the program under the name people type."""
@@ -175,6 +179,7 @@ class Claude(StreamJson):
     arguments = ("-p", "--permission-mode", "bypassPermissions", "--output-format", "stream-json", "--verbose")
     # IS_SANDBOX: it may do what it likes here, as root too.
     environment = {"DISABLE_TELEMETRY": "1", "DISABLE_AUTOUPDATER": "1", "IS_SANDBOX": "1"}
+    echoes_exactly = False  # an edit comes back with "replace_all": false
 
 
 class Qwen(StreamJson):
@@ -202,8 +207,10 @@ def make_repository(folder):
     return folder
 
 
-def scenario_of(client, repository):
-    return (FOLDER / "scenarios" / f"{client.name}.txt").read_text().replace("{repo}", str(repository))
+def scenario_of(client, repository, thinking):
+    text = (FOLDER / "scenarios" / f"{client.name}.txt").read_text().replace("{repo}", str(repository))
+    # The prompt of such a model has begun the thought already.
+    return re.sub("^(>>> .*\n)", rf"\1{THOUGHT}\n</think>\n\n", text, flags=re.MULTILINE) if thinking else text
 
 
 def run(client, repository, environment, command):
@@ -217,14 +224,15 @@ def run(client, repository, environment, command):
     return Run(done.returncode, text, calls, done.stdout[-6000:] + done.stderr[-3000:])
 
 
-def work(client, scripted, tmp_path, how):
+def work(client, scripted, tmp_path, how, thinking=False):
     """Lets a client that was set up by `how` ("connect", "launch") do its work, and checks all of it. Returns the
-    run and the engine's reports."""
+    run, the reports of its turns and those of all its requests."""
     repository = make_repository(tmp_path / "repository")
     home = tmp_path / "home"
     home.mkdir()
     environment = environment_for(client, home, repository)
-    server = scripted(scenario_of(client, repository))
+    server = scripted(scenario_of(client, repository, thinking),
+                      *(["--chat-template-file", THINKING_TEMPLATE] if thinking else []))
     if how == "connect":
         arguments = ["--url", server.url, "--write", "--default", *(["--global"] if client is QWEN else [])]
         subprocess.run([PROGRAM, "connect", client.name, *arguments], cwd=repository, env=environment, check=True,
@@ -242,7 +250,7 @@ def work(client, scripted, tmp_path, how):
     assert tests.returncode == 0, tests.stderr
     status = subprocess.run(["git", "status", "--short"], cwd=repository, capture_output=True, text=True)
     assert status.stdout.split() == ["M", "stats.py"], status.stdout
-    assert "All three tests pass." in result.text, about
+    assert result.text.startswith("All three tests pass."), about
 
     assert not [r for r in reports if "unmatched" in r or "error" in r], about
     assert not [r for r in reports if r["forbidden"] is not None], about
@@ -251,6 +259,10 @@ def work(client, scripted, tmp_path, how):
     assert [r["rule"] for r in turns] == COURSE, about
     assert len(result.calls) == N_CALLS, about
     assert [c for c in result.calls if c.failed] == [], about
+    # What was said stands in the next prompt token for token, and is not computed again.
+    for before, turn in zip(turns, turns[1:]):
+        said = before["generated"] - 1 if client.echoes_exactly else 0
+        assert turn["cached"] >= before["prompt"] + said, about
     return result, turns, reports
 
 

@@ -6,8 +6,8 @@ from agents import OPENCODE, summary, work
 from scripted import coder, scripted  # noqa: F401
 
 
-@pytest.mark.parametrize("how", ["connect", "launch"])
-def test_opencode_finishes_its_work(scripted, tmp_path, capsys, how):  # noqa: F811
-    result, turns, reports = work(OPENCODE, scripted, tmp_path, how)
+@pytest.mark.parametrize(("how", "thinking"), [("connect", False), ("launch", True)], ids=["connect", "launch-thinking"])
+def test_opencode_finishes_its_work(scripted, tmp_path, capsys, how, thinking):  # noqa: F811
+    result, turns, reports = work(OPENCODE, scripted, tmp_path, how, thinking)
     with capsys.disabled():
         print("\n" + summary(OPENCODE, how, result, turns, reports))
