@@ -80,6 +80,41 @@ const calls = {
     assert.ok(text.length > 0);
   },
 
+  async response() {
+    const settings = {model, input: "Say hello.", max_output_tokens: 8, temperature: 0};
+    const whole = await client.responses.create(settings);
+    assert.ok(["completed", "incomplete"].includes(whole.status));
+    const stream = client.responses.stream(settings);
+    let text = "";
+    stream.on("response.output_text.delta", (event) => { text += event.delta; });
+    for await (const _ of stream);
+    assert.equal(text, whole.output_text);
+  },
+
+  async response_call() {
+    const input = [{role: "user", content: "Say hello."}];
+    const tools = [{type: "function", name: "read", strict: false,
+                    parameters: {type: "object", properties: {path: {enum: ["a.c", "b.c"]}}, required: ["path"]}}];
+    const settings = {model, tools, store: false};
+    const first = await client.responses.stream({...settings, input, tool_choice: "required", max_output_tokens: 200}).finalResponse();
+    const calls = first.output.filter((item) => item.type === "function_call");
+    assert.equal(calls[0].name, "read");
+    assert.ok(["a.c", "b.c"].includes(JSON.parse(calls[0].arguments).path));
+    const results = calls.map((call) => ({type: "function_call_output", call_id: call.call_id, output: "int x;"}));
+    const second = await client.responses.create({...settings, input: [...input, ...first.output, ...results], max_output_tokens: 4});
+    assert.ok(second.usage.input_tokens_details.cached_tokens >= first.usage.input_tokens + first.usage.output_tokens - 1);
+  },
+
+  async chat_call() {
+    const tools = [{type: "function", function: {name: "read", parameters: {
+      type: "object", properties: {path: {enum: ["a.c", "b.c"]}}, required: ["path"]}}}];
+    const runner = client.chat.completions.stream({model, messages, tools, tool_choice: "required", max_tokens: 200});
+    const {choices: [choice]} = await runner.finalChatCompletion();
+    assert.equal(choice.finish_reason, "tool_calls");
+    assert.equal(choice.message.tool_calls[0].function.name, "read");
+    assert.ok(["a.c", "b.c"].includes(JSON.parse(choice.message.tool_calls[0].function.arguments).path));
+  },
+
   async errors() {
     await assert.rejects(client.chat.completions.create({model, messages: []}),
                          (e) => e instanceof OpenAI.BadRequestError && e.param === "messages");

@@ -1,4 +1,5 @@
-"""The official OpenAI SDK for Node against the running server; the calls are in node_calls.mjs."""
+"""The official SDKs for Node against the running server; the calls are in node_calls.mjs (OpenAI) and node_messages.mjs
+(Anthropic)."""
 
 import json
 import re
@@ -10,8 +11,9 @@ import pytest
 from fetching import tool
 
 FOLDER = Path(__file__).parent
-SCRIPT = FOLDER / "node_calls.mjs"
-CALLS = re.findall(r"^  async (\w+)\(\)", SCRIPT.read_text(), re.MULTILINE)
+SCRIPTS = ["node_calls.mjs", "node_messages.mjs"]
+CALLS = [(script, call) for script in SCRIPTS
+         for call in re.findall(r"^  async (\w+)\(\)", (FOLDER / script).read_text(), re.MULTILINE)]
 
 
 @pytest.fixture(scope="module")
@@ -20,16 +22,19 @@ def results(server):
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         subprocess.run([tool("npm"), "ci", "--no-audit", "--no-fund"], cwd=FOLDER, check=True, timeout=300)
         installed.touch()
-    run = subprocess.run([tool("node"), SCRIPT, server.url], cwd=FOLDER, capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    found = {}
+    for script in SCRIPTS:
+        run = subprocess.run([tool("node"), script, server.url], cwd=FOLDER, capture_output=True, text=True, timeout=600)
+        assert run.returncode == 0, run.stderr
+        found[script] = json.loads(run.stdout)
+    return found
 
 
-@pytest.mark.parametrize("call", CALLS)
-def test_node_call(results, call):
-    if results[call] is not None:
-        pytest.fail(results[call], pytrace=False)
+@pytest.mark.parametrize("script, call", CALLS)
+def test_node_call(results, script, call):
+    if results[script][call] is not None:
+        pytest.fail(results[script][call], pytrace=False)
 
 
 def test_calls_were_found():
-    assert "chat_stream" in CALLS and len(CALLS) >= 10
+    assert ("node_calls.mjs", "chat_stream") in CALLS and ("node_messages.mjs", "stream") in CALLS and len(CALLS) >= 15
