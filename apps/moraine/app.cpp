@@ -73,6 +73,15 @@ same command goes on from there. HF_TOKEN, HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE 
   moraine pull unsloth/Qwen3-1.7B-GGUF:Q8_0        this one
   moraine serve unsloth/Qwen3-1.7B-GGUF:Q8_0       then
 )";
+constexpr char kServiceDetails[] = R"(
+A systemd user unit, confined to what a server needs, and a file of options that upgrades leave alone:
+~/.config/moraine/serve.conf, where MORAINE_CTX_SIZE=32768 stands for --ctx-size 32768, and so on.
+
+  moraine service install qwen3-coder-next        write both, start it
+  moraine service status                          whether it runs, and where its files are
+  moraine logs -f                                 what it says
+  moraine service uninstall                       stop and remove it; the options stay
+)";
 constexpr char kConnectDetails[] = R"(
 CLIENT is opencode, codex, claude or qwen. Without --write nothing is changed: the settings that would be
 added are printed, from the running server's own model, context and what its answers take. --write merges
@@ -107,6 +116,11 @@ constexpr CommandInfo kCommands[] = {
     {"list", kList, "[PART OF A NAME] [options]", "the models on this disk, whoever fetched them", list},
     {"pull", kPull, "USER/REPO[:QUANT] [options]", "fetch a model from the hub", pull, kPullDetails},
     {"rm", kRm, "NAME [options]", "remove a model that was fetched from the hub", rm},
+    {"ps", kPs, "[options]", "the servers that run on this machine", ps},
+    {"stop", kStop, "[PROCESS, PORT OR NAME] [options]", "end a server, its answers finished first", stop},
+    {"logs", kLogs, "[PROCESS, PORT OR NAME] [options]", "what a server has logged", logs},
+    {"service", kService, "install MODEL | uninstall | status", "the server as a systemd service of yours", service,
+     kServiceDetails},
     {"cache", kCache, "[clear] [options]", "what finished prompts left on disk", cache, kCacheDetails},
     {"doctor", kDoctor, "[MODEL] [options]", "say what this machine can hold, and how it can hold more",
      doctor, kDoctorDetails},
@@ -241,6 +255,18 @@ void place_arguments(Invocation& invocation, const CommandInfo& c) {
     if (c.command == kConnect && rest.size() > 1)
       throw options::UsageError(fmt::format("unexpected argument {}", rest[1]));
     if (rest.size() > 1) invocation.settings.connect.arguments.assign(rest.begin() + 1, rest.end());
+    return;
+  }
+  if (c.command & (kPs | kStop | kLogs | kService)) {
+    const size_t most = c.command == kPs ? 0 : c.command == kService ? 2 : 1;
+    if (rest.size() > most) throw options::UsageError(fmt::format("unexpected argument {}", rest[most]));
+    Settings& s = invocation.settings;
+    if (c.command == kService) {
+      if (!rest.empty()) s.service.command = rest[0];
+      if (rest.size() > 1) s.service.model = rest[1];
+    } else if (!rest.empty()) {
+      s.servers.name = rest[0];
+    }
     return;
   }
   if (c.command & (kList | kPull | kRm)) {

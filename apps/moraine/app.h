@@ -51,6 +51,10 @@ int doctor(Invocation& invocation);
 int list(Invocation& invocation);
 int pull(Invocation& invocation);
 int rm(Invocation& invocation);
+int ps(Invocation& invocation);
+int stop(Invocation& invocation);
+int logs(Invocation& invocation);
+int service(Invocation& invocation);
 int connect(Invocation& invocation);
 int launch(Invocation& invocation);
 

@@ -53,14 +53,14 @@ Socket connect_to(const std::string& url, const std::string& host, const std::st
   fail(url, fmt::format("no server answers there ({})", problem));
 }
 
-// Waits until the socket is ready or `until` has come: false.
-bool wait(int fd, short events, Clock::time_point until) {
+// Waits until the socket is ready; false: `until` has come, or stop_fd is readable.
+bool wait(int fd, short events, Clock::time_point until, int stop_fd) {
   for (;;) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
     if (left.count() <= 0) return false;
-    pollfd p{fd, events, 0};
-    const int n = poll(&p, 1, static_cast<int>(std::min<int64_t>(left.count() + 1, 60'000)));
-    if (n > 0) return true;
+    pollfd p[] = {{fd, events, 0}, {stop_fd, POLLIN, 0}};  // a negative descriptor is passed over
+    const int n = poll(p, 2, static_cast<int>(std::min<int64_t>(left.count() + 1, 60'000)));
+    if (n > 0) return p[1].revents == 0;
     if (n < 0 && errno != EINTR) return true;  // recv() will say what it is
   }
 }
@@ -106,7 +106,7 @@ HttpAnswer HttpClient::send(const Request& r) const {
     head += fmt::format("Content-Type: application/json\r\nContent-Length: {}\r\n", r.body.size());
   const std::string bytes = head + "\r\n" + r.body;
   for (size_t at = 0; at < bytes.size();) {
-    if (!wait(s.fd, POLLOUT, deadline())) return {};
+    if (!wait(s.fd, POLLOUT, deadline(), r.stop_fd)) return {};
     const ssize_t n = ::send(s.fd, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
     if (n < 0) break;  // the server may have answered already: it did not want the rest
@@ -126,7 +126,7 @@ HttpAnswer HttpClient::send(const Request& r) const {
   std::string pending(64 << 10, '\0');
   size_t held = 0;
   while (!parser.is_done()) {
-    if (!wait(s.fd, POLLIN, deadline())) return answer;
+    if (!wait(s.fd, POLLIN, deadline(), r.stop_fd)) return answer;
     if (held == pending.size()) fail(url_, "the head of its answer is too long");
     const ssize_t n = recv(s.fd, pending.data() + held, pending.size() - held, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;

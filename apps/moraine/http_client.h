@@ -29,6 +29,7 @@ class HttpClient {
     std::function<void(std::string_view)> on_body;
     // Then we hang up, and the answer is not complete.
     std::optional<std::chrono::milliseconds> hang_up_after;
+    int stop_fd = -1;  // the same as soon as this is readable
   };
   // Throws Error{kIo} where the server cannot be reached, hangs up without an answer, or talks no HTTP.
   HttpAnswer send(const Request& request) const;

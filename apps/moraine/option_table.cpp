@@ -249,7 +249,7 @@ void add_server_options(Table& t, Settings& s) {
 
 void add_log_options(Table& t, Settings& s) {
   t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kCache | kBenchAgents | kConnect | kLaunch |
-                       kList | kPull | kRm);
+                       kList | kPull | kRm | kPs | kStop | kLogs | kService);
   t.add("-lv, --verbosity, --log-verbosity N", integer(s.verbosity, 0, 9),
         "1: errors, 2: warnings, 3: a line for each request, 4: more")
       .standard("3")
@@ -373,6 +373,14 @@ const char* command_name(unsigned command) noexcept {
       return "pull";
     case kRm:
       return "rm";
+    case kPs:
+      return "ps";
+    case kStop:
+      return "stop";
+    case kLogs:
+      return "logs";
+    case kService:
+      return "service";
     case kBenchAgents:
       return "bench agents";
     default:
@@ -398,6 +406,7 @@ options::Table option_table(Settings& s) {
   add_sampling_options(t, s);
   add_server_options(t, s);
   add_hub_options(t, s);
+  add_servers_options(t, s);
   add_cache_options(t, s);
   add_doctor_options(t, s);
   add_connect_options(t, s);

@@ -23,7 +23,11 @@ enum Command : unsigned {
   kList = 512,
   kPull = 1024,
   kRm = 2048,
-  kCache = 4096
+  kCache = 4096,
+  kPs = 8192,
+  kStop = 16384,
+  kLogs = 32768,
+  kService = 65536
 };
 const char* command_name(unsigned command) noexcept;  // "serve"; "" for other bits
 
@@ -33,11 +37,13 @@ options::Table option_table(Settings& settings);
 // docs/options.md, all of it.
 std::string options_page();
 
-// option_table_cache.cpp, option_table_compat.cpp, option_table_connect.cpp, option_table_doctor.cpp, option_table_hub.cpp
+// option_table_cache.cpp, option_table_compat.cpp, option_table_connect.cpp, option_table_doctor.cpp, option_table_hub.cpp,
+// option_table_servers.cpp
 void add_cache_options(options::Table& table, Settings& settings);
 void add_compat_options(options::Table& table);
 void add_connect_options(options::Table& table, Settings& settings);
 void add_doctor_options(options::Table& table, Settings& settings);
 void add_hub_options(options::Table& table, Settings& settings);
+void add_servers_options(options::Table& table, Settings& settings);
 
 }  // namespace moraine::app

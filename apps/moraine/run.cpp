@@ -6,11 +6,14 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 
 #include "app.h"
 #include "chat_session.h"
 #include "loading.h"
 #include "model_path.h"
+#include "remote_chat.h"
+#include "runtime_file.h"
 #include "signals.h"
 
 namespace moraine::app {
@@ -77,7 +80,7 @@ std::string speed(int32_t n, double ms, const char* done) {
 class Runner {
  public:
   Runner(Invocation& invocation, Signals& signals)
-      : settings_(invocation.settings), console_(invocation.console), signals_(signals), input_(signals) {}
+      : invocation_(invocation), settings_(invocation.settings), console_(invocation.console), signals_(signals), input_(signals) {}
 
   int one_answer(std::string prompt) {
     load();
@@ -86,11 +89,13 @@ class Runner {
 
   int conversation() {
     load();
-    const ModelInfo& info = engine_->info();
-    console_.line(
-        console_.styled(fmt::format("{}, {} {}, on {}; {} tokens of context.", terminal_safe(info.name),
-                                    info.size_label, info.quantization, info.device, count_text(info.n_ctx)),
-                        Style::kDim));
+    if (!remote_) {
+      const ModelInfo& info = engine_->info();
+      console_.line(console_.styled(
+          fmt::format("{}, {} {}, on {}; {} tokens of context.", terminal_safe(info.name), info.size_label,
+                      info.quantization, info.device, count_text(info.n_ctx)),
+          Style::kDim));
+    }
     console_.line(
         console_.styled("Ctrl-C stops an answer, /clear begins anew, /exit or Ctrl-D leaves.", Style::kDim));
     for (bool warned = false;;) {
@@ -112,7 +117,7 @@ class Runner {
       if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
       if (text == "/exit" || text == "/quit" || text == "/bye") return kOk;
       if (text == "/clear") {
-        session_->clear();
+        remote_ ? remote_->clear() : session_->clear();
         console_.line("What was said is forgotten.");
         continue;
       }
@@ -133,6 +138,13 @@ class Runner {
 
  private:
   void load() {
+    if (const auto server = server_that_has_it()) {
+      console_.line(console_.styled(
+          terminal_safe(fmt::format("{} is loaded already: {} answers (--own loads it here)", server->name, server->url)),
+          Style::kDim));
+      remote_ = std::make_unique<RemoteChat>(*server, settings_);
+      return;
+    }
     EngineOptions options = settings_.engine;
     options.n_parallel = 1;
     LoadingDisplay display(console_, std::filesystem::path(options.model_path).filename().string());
@@ -145,13 +157,28 @@ class Runner {
       console_.warn(session_->note());
   }
 
+  // A server of this user that holds the same file, where nothing on the command line asks for another engine.
+  std::optional<RunningModel> server_that_has_it() const {
+    for (const char* ours : {"--own", "-c", "-ctk", "-ctv", "-t", "-tb", "-b", "-ub", "--isa", "--memory-limit",
+                             "--chat-template", "--chat-template-file", "--chat-template-kwargs", "--ignore-eos",
+                             "--logit-bias", "--typical", "--repeat-last-n"})
+      if (const options::Given* g = invocation_.parsed.find(ours); g && !g->from_env && g->value != "off") return {};
+    std::error_code error;
+    const std::string path = std::filesystem::weakly_canonical(settings_.engine.model_path, error).string();
+    for (const RunningModel& m : running_models(invocation_.env))
+      if (m.ready && !m.needs_key && m.model_path == path && m.url.starts_with("http://")) return m;
+    return {};
+  }
+
   Outcome answer(const std::string& prompt) {
     const bool terminal = is_terminal(STDOUT_FILENO);
-    const Outcome outcome = session_->ask(prompt, signals_, [&](std::string_view text) {
+    const auto show = [&](std::string_view text) {
       const std::string shown = terminal ? terminal_safe(text) : std::string(text);
       std::fwrite(shown.data(), 1, shown.size(), stdout);
       std::fflush(stdout);
-    });
+    };
+    const Outcome outcome =
+        remote_ ? remote_->ask(prompt, signals_, show) : session_->ask(prompt, signals_, show);
     std::fputs("\n", stdout);
     std::fflush(stdout);
     if (settings_.timings.value_or(console_.is_terminal())) {
@@ -166,10 +193,12 @@ class Runner {
     return outcome;
   }
 
+  const Invocation& invocation_;
   const Settings& settings_;
   Console& console_;
   Signals& signals_;
   Input input_;
+  std::unique_ptr<RemoteChat> remote_;  // in place of the two below
   std::shared_ptr<Engine> engine_;
   std::unique_ptr<ChatSession> session_;
 };

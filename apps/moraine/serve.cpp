@@ -14,6 +14,7 @@
 #include "log.h"
 #include "model_path.h"
 #include "ready_block.h"
+#include "runtime_file.h"
 #include "signals.h"
 #include "version.h"
 
@@ -98,6 +99,18 @@ void print_ready(const Invocation& invocation, const Engine& engine, int port, d
   }
 }
 
+// What others of this user's programs may know of it.
+RunningModel running_model(const Settings& s, int port) {
+  RunningModel m;
+  m.name = s.api.alias.empty() ? std::filesystem::path(s.engine.model_path).filename().string() : s.api.alias;
+  m.model_path = s.engine.model_path;
+  m.url = base_url(s, port);
+  m.needs_key = !s.api.api_keys.empty();
+  std::error_code error;
+  if (!s.log_file.empty()) m.log_file = std::filesystem::absolute(s.log_file, error).string();
+  return m;
+}
+
 }  // namespace
 
 int serve(Invocation& invocation) {
@@ -124,6 +137,9 @@ int serve(Invocation& invocation) {
   http::Server server(s.http, api.handler());
   server.listen();
   server.start();
+  RuntimeFile runtime(invocation.env, running_model(s, server.port()));
+  if (!runtime.problem().empty())
+    write_log(*log, server::LogLevel::kDebug, "moraine ps will not know this server: " + runtime.problem());
   if (!s.log_disabled)
     console.line(fmt::format("moraine {} on {}; until the model is loaded, requests get 503 and the progress",
                              version(), base_url(s, server.port())));
@@ -146,6 +162,7 @@ int serve(Invocation& invocation) {
     engine = loader.result();
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  runtime.set_ready(s.api.alias.empty() ? engine->info().file_name : s.api.alias, engine->info().n_ctx);
   print_ready(invocation, *engine, server.port(), seconds);
 
   wait_readable({signals.fd()});

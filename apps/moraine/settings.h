@@ -33,6 +33,19 @@ struct HubSettings {
   bool offline = false, yes = false;
 };
 
+// Of `ps`, `stop` and `logs`; `own` of `run`.
+struct ServersSettings {
+  std::string name;  // a process, port or part of a model's name; empty: the only one
+  int32_t lines = 50;
+  bool all = false, now = false, follow = false, own = false;
+};
+
+// Of `service`.
+struct ServiceSettings {
+  std::string command, model;
+  bool start = true;
+};
+
 // Of `bench agents`.
 struct AgentsSettings {
   std::string file, url = "http://127.0.0.1:8080", api_key, restart_command;
@@ -88,6 +101,8 @@ struct Settings {
   AgentsSettings agents;
   CacheSettings cache;
   HubSettings hub;
+  ServersSettings servers;
+  ServiceSettings service;
 };
 
 }  // namespace moraine::app

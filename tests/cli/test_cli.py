@@ -526,7 +526,7 @@ def test_bash_completes_commands_and_options(tmp_path):
         line = f"source {tmp_path}/c; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _moraine; echo ${{COMPREPLY[@]}}"
         return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout.split()
 
-    assert completed("moraine", "ser") == ["serve"]
+    assert completed("moraine", "ser") == ["serve", "service"]
     assert completed("moraine", "serve", "--ctx") == ["--ctx-size"]
     assert completed("moraine", "inspect", "--port") == []
     assert completed("moraine", "bench", "--n-p") == ["--n-prompt"]
