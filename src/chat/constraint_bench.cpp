@@ -1,14 +1,17 @@
-// What constraints of tool calls cost: compiling the tools of real agents, and the masks of calls. A
-// development program, not installed:
-//   constraint_bench VOCABULARY.gguf TOOLS.json
+// What constraints of tool calls cost: compiling the tools of real agents, the masks of calls, and what those
+// add to the steps of a model that runs. A development program, not installed:
+//   constraint_bench MODEL.gguf TOOLS.json [STEPS]
 // TOOLS.json: {"client": [tools]} (bench/constraint_tools.py). Each tool is called with plausible values,
-// token by token as the tokenizer cuts them.
+// token by token as the tokenizer cuts them. With STEPS a model is loaded and writes as many tokens of such
+// calls for each client, its draws bound to them; without, the file's vocabulary is enough.
 #include <fmt/core.h>
+#include <moraine/engine.h>
 #include <moraine/error.h>
 
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <future>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -139,13 +142,108 @@ void run(chat::AnswerConstraints& constraints, const std::string& client, const 
       summary(accepts));
 }
 
+struct Held {
+  std::vector<double> wall, cpu;  // of the engine's thread, in a step's constraint
+  std::vector<double> control;    // by the clock, of 20 us of work: what else the machine does
+};
+
+// Lets a generation write a given text under a constraint, and measures how long the engine's thread is held.
+class Scripted final : public TokenConstraint {
+ public:
+  Scripted(std::unique_ptr<TokenConstraint> inner, std::vector<TokenId> script, size_t n_vocab, Held& held)
+      : inner_(std::move(inner)), script_(std::move(script)), words_((n_vocab + 31) / 32), held_(held) {}
+
+  std::span<const uint32_t> allowed() noexcept override {
+    measure([&] { inner_->allowed(); }, wall_, cpu_);
+    std::fill(words_.begin(), words_.end(), 0);
+    if (at_ < script_.size()) words_[static_cast<size_t>(script_[at_]) / 32] |= 1u << script_[at_] % 32;
+    ++at_;
+    return words_;
+  }
+  void accept(TokenId token) noexcept override {
+    double wall = 0, cpu = 0, ignored = 0;
+    measure([&] { inner_->accept(token); }, wall, cpu);
+    held_.wall.push_back(wall_ + wall);
+    held_.cpu.push_back(cpu_ + cpu);
+    measure(
+        [] {
+          for (const double begin = cpu_us(); cpu_us() - begin < 20;) {
+          }
+        },
+        wall, ignored);
+    held_.control.push_back(wall);
+  }
+
+ private:
+  template <typename F>
+  static void measure(F&& f, double& wall, double& cpu) {
+    const auto begin = Clock::now();
+    const double cpu_begin = cpu_us();
+    f();
+    cpu = cpu_us() - cpu_begin;
+    wall = us_since(begin);
+  }
+
+  std::unique_ptr<TokenConstraint> inner_;
+  const std::vector<TokenId> script_;
+  std::vector<uint32_t> words_;
+  Held& held_;
+  size_t at_ = 0;
+  double wall_ = 0, cpu_ = 0;
+};
+
+class Waiter final : public GenerationSink {
+ public:
+  void on_token(const TokenEvent&) override {}
+  void on_finish(FinishReason, const GenerationStats& stats) override { done.set_value(stats); }
+  void on_error(const Error& error) override { done.set_exception(std::make_exception_ptr(error)); }
+  std::promise<GenerationStats> done;
+};
+
+// Steps of a model that runs. Once as agents have it, bound within calls alone.
+void run_steps(Engine& engine, chat::AnswerConstraints& constraints, const std::string& client,
+               const Json& tools, chat::CallFormat calls, size_t n_steps) {
+  const auto tokenizer = engine.tokenizer();
+  const auto bound = constraints.calls(tools.dump(), {}, {});
+  while (!bound.source->grammar()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  std::mt19937 random(1);
+  std::vector<TokenId> script;
+  while (script.size() < n_steps) {
+    const Json& function = tools[random() % tools.size()]["function"];
+    const Json schema = function.value("parameters", Json{{"type", "object"}});
+    const auto call = tokenizer->encode(call_text(calls, function["name"], value_of(schema, random)) + "\n",
+                                        {.add_special = false, .parse_special = true});
+    script.insert(script.end(), call.begin(), call.end());
+  }
+  script.resize(n_steps);
+  Held held;
+  GenerationRequest request;
+  request.prompt = tokenizer->encode("A prompt.", {});
+  request.max_tokens = static_cast<int32_t>(n_steps);
+  request.constraint = [&] {
+    return std::make_unique<Scripted>(bound.start(), script, tokenizer->size(), held);
+  };
+  const auto sink = std::make_shared<Waiter>();
+  const auto generation = engine.generate(std::move(request), sink);
+  const GenerationStats stats = sink->done.get_future().get();
+  fmt::print(
+      "{} {}: {:.1f} ms a step\n  by the clock:     {}\n  by the processor: {}\n  20 us of work:    {}\n",
+      client, chat::name_of(calls), stats.generated_ms / std::max(1, stats.n_generated), summary(held.wall),
+      summary(held.cpu), summary(held.control));
+  for (const std::string& warning : bound.warnings()) fmt::print("  {}\n", warning);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) return fmt::print(stderr, "usage: constraint_bench VOCABULARY.gguf TOOLS.json\n"), 2;
+  if (argc != 3 && argc != 4)
+    return fmt::print(stderr, "usage: constraint_bench MODEL.gguf TOOLS.json [STEPS]\n"), 2;
   try {
     const gguf::File file = gguf::File::open(argv[1]);
-    const auto tokenizer = load_tokenizer(file.metadata());
+    const std::shared_ptr<Engine> engine =
+        argc == 4 ? Engine::load({.model_path = argv[1], .n_ctx = 8192}) : nullptr;
+    const std::shared_ptr<const Tokenizer> tokenizer =
+        engine ? engine->tokenizer() : load_tokenizer(file.metadata());
     const auto resident_mb = [] {
       std::ifstream statm("/proc/self/statm");
       long total = 0, resident = 0;
@@ -162,8 +260,14 @@ int main(int argc, char** argv) {
                                           [](const std::string& line) { fmt::print("  log: {}\n", line); });
       const auto begin = Clock::now();
       constraints.service().grammars.compile("start: \"a\"");
-      fmt::print("vocabulary of {} tokens: {:.0f} ms\n", tokenizer->size(), us_since(begin) / 1000);
-      for (const auto& [client, tools] : clients.items()) run(constraints, client, tools, calls);
+      fmt::print("a vocabulary of {} tokens, once for each model: {:.0f} ms\n", tokenizer->size(),
+                 us_since(begin) / 1000);
+      for (const auto& [client, tools] : clients.items()) {
+        if (engine)
+          run_steps(*engine, constraints, client, tools, calls, std::stoul(argv[3]));
+        else
+          run(constraints, client, tools, calls);
+      }
     }
     fmt::print("resident for all of it: {:.0f} MB\n", resident_mb() - before_mb);
   } catch (const std::exception& e) {

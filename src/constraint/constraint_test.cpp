@@ -352,6 +352,19 @@ TEST(TokenConstraint, AGrammarThatComesWithinACallIsForTheNextOne) {
   EXPECT_FALSE(run.allows(byte_token('y')));
 }
 
+TEST(MaskCosts, AreRememberedByTheTokensBefore) {
+  MaskCosts costs;
+  EXPECT_FALSE(costs.is_slow(3, 4));
+  costs.learn(3, 4, 5000);
+  EXPECT_TRUE(costs.is_slow(3, 4));
+  EXPECT_FALSE(costs.is_slow(4, 3));
+  costs.learn(3, 4, int64_t{1} << 40);
+  EXPECT_TRUE(costs.is_slow(3, 4));
+  costs.learn(3, 4, 2);
+  EXPECT_FALSE(costs.is_slow(3, 4));
+  costs.learn(kNoToken, INT32_MAX, 2);  // any ids
+}
+
 TEST(TokenConstraint, ManyAtOnceAndAnEndAtAnyMoment) {
   const auto service = make_service();
   const auto source = std::make_shared<Source>(service->grammars.compile("start: /[ab]*/"));

@@ -1,6 +1,6 @@
 #include "constraint/token_constraint.h"
 
-#include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <optional>
 #include <utility>
@@ -24,11 +24,16 @@ TokenId opening_token(const Tokenizer& tokenizer, const std::string& tag) {
 // A matcher and the step it takes next, handed between the engine's thread and a worker.
 class Stepper {
  public:
-  explicit Stepper(size_t n_words) : words_(n_words) {}
+  Stepper(size_t n_words, std::shared_ptr<Source> source) : words_(n_words), source_(std::move(source)) {}
 
   // Engine's thread: what comes next. The step before must be over.
   void begin(std::shared_ptr<const Grammar> grammar) { grammar_ = std::move(grammar); }
-  void feed(TokenId token) { token_ = token; }
+  void feed(TokenId token) {
+    token_ = token;
+    before_ = std::exchange(last_, token);
+  }
+  // A matcher's beginning takes its time whatever comes then.
+  bool is_slow() const { return grammar_ || source_->costs().is_slow(before_, last_); }
   void feed(std::string text) { text_ = std::move(text); }
   void queue() {
     const std::lock_guard lock(mutex_);
@@ -71,12 +76,16 @@ class Stepper {
   enum class Status : uint8_t { kDone, kQueued, kRunning, kFailed };
 
   bool step() {
+    const auto begin = std::chrono::steady_clock::now();
     if (grammar_) matcher_ = std::make_unique<Matcher>(*std::exchange(grammar_, nullptr));
     const auto token = std::exchange(token_, std::nullopt);
     const auto text = std::exchange(text_, std::nullopt);
     const bool ok = (!token || matcher_->accept(*token)) &&
                     (!text || matcher_->accept(std::string_view(*text))) && matcher_->mask(words_);
     if (!ok) error_ = matcher_->error();
+    const auto took = std::chrono::steady_clock::now() - begin;
+    source_->costs().learn(before_, last_,
+                           std::chrono::duration_cast<std::chrono::microseconds>(took).count());
     return ok;
   }
 
@@ -88,6 +97,8 @@ class Stepper {
   std::optional<std::string> text_;
   std::unique_ptr<Matcher> matcher_;
   std::vector<uint32_t> words_;
+  const std::shared_ptr<Source> source_;
+  TokenId before_ = kNoToken, last_ = kNoToken;
   std::string error_;
 };
 
@@ -191,15 +202,16 @@ class GrammarConstraint final : public TokenConstraint {
       if (!lazy()) state_ = State::kOff;
       return false;
     }
-    if (!stepper_) stepper_ = std::make_shared<Stepper>((service_->tokenizer->size() + 31) / 32);
+    if (!stepper_) stepper_ = std::make_shared<Stepper>((service_->tokenizer->size() + 31) / 32, source_);
     stepper_->begin(std::move(grammar));
     state_ = State::kBound;
     return true;
   }
 
   void start_step() {
+    const bool slow = stepper_->is_slow();
     stepper_->queue();
-    service_->masks.post([stepper = stepper_] { stepper->run(); });
+    if (slow) service_->masks.post([stepper = stepper_] { stepper->run(); });
   }
 
   // Looks for what ends the reasoning or opens a call in the text that grew by a token.

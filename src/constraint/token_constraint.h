@@ -1,10 +1,15 @@
 // Binds a generation to a grammar: from its first token on, from the end of its reasoning on, or only where
-// it opens a tool call. Masks are computed by workers while the model runs; the engine waits only for one
-// that is late, and takes it on itself where no worker has begun.
+// it opens a tool call. Most masks take a few microseconds, less than it takes to hand them to another
+// thread: the engine computes those itself when it needs them. Those that are known to take longer are
+// computed by workers while the model runs; the engine waits only for one that is late, and takes it on
+// itself where no worker has begun.
 #pragma once
 
 #include <moraine/constraint.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -40,6 +45,30 @@ struct Scope {
   std::string begun;
 };
 
+// How long masks took, by the two tokens before them: what a grammar finds hard it finds hard again. A guess,
+// shared by all generations under one grammar; wrong ones cost time alone.
+class MaskCosts {
+ public:
+  bool is_slow(TokenId before, TokenId last) const { return at(before, last) > kSlow_us; }
+  void learn(TokenId before, TokenId last, int64_t us) {
+    slot(before, last)
+        .store(static_cast<uint16_t>(std::min<int64_t>(us, UINT16_MAX)), std::memory_order_relaxed);
+  }
+
+ private:
+  static constexpr uint16_t kSlow_us = 50;
+  static constexpr size_t kSlots = 2048;
+  static size_t index(TokenId before, TokenId last) {
+    return (static_cast<uint32_t>(before) * 0x9E3779B1u ^ static_cast<uint32_t>(last) * 0x85EBCA77u) >> 21;
+  }
+  uint16_t at(TokenId before, TokenId last) const {
+    return slots_[index(before, last)].load(std::memory_order_relaxed);
+  }
+  std::atomic<uint16_t>& slot(TokenId before, TokenId last) { return slots_[index(before, last)]; }
+
+  std::array<std::atomic<uint16_t>, kSlots> slots_{};
+};
+
 // A grammar that is there now, or once it is compiled. What must not wait for it goes without.
 class Source {
  public:
@@ -49,8 +78,10 @@ class Source {
   // Sentences about what is not enforced, for the log and the answer.
   void warn(std::string sentence);
   std::vector<std::string> warnings() const;
+  MaskCosts& costs() { return costs_; }
 
  private:
+  MaskCosts costs_;
   mutable std::mutex mutex_;
   std::shared_ptr<const Grammar> grammar_;
   std::vector<std::string> warnings_;
