@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
+#include <list>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -29,22 +31,36 @@ Json& function_of(Json& call) {
   return function != call.end() && function->is_object() ? *function : call;
 }
 
-// Text, or parts, of one message and of another as the content of a single one.
-Json joined(const Json& a, const Json& b, const char* between) {
-  if (a.is_string() && b.is_string()) {
-    const auto& first = a.get_ref<const std::string&>();
-    const auto& second = b.get_ref<const std::string&>();
-    return first.empty() || second.empty() ? first + second : first + between + second;
+Json as_parts(Json content) {
+  if (content.is_array()) return content;
+  return Json::array({Json{{"type", "text"}, {"text", std::move(content)}}});
+}
+
+// Text, or parts, of one message and of another as the content of a single one. In place: 100,000 messages
+// may become one.
+void append(Json& content, Json more, const char* between) {
+  if (content.is_string() && more.is_string()) {
+    auto& text = content.get_ref<std::string&>();
+    const auto& added = more.get_ref<const std::string&>();
+    if (!text.empty() && !added.empty()) text += between;
+    text += added;
+  } else if (content.is_null()) {
+    content = std::move(more);
+  } else if (!more.is_null()) {
+    if (!content.is_array()) content = as_parts(std::move(content));
+    for (Json& part : more = as_parts(std::move(more))) content.push_back(std::move(part));
   }
-  if (a.is_null() || b.is_null()) return a.is_null() ? b : a;
-  Json parts = Json::array();
-  for (const Json* content : {&a, &b}) {
-    if (content->is_array())
-      parts.insert(parts.end(), content->begin(), content->end());
-    else
-      parts.push_back({{"type", "text"}, {"text", *content}});
-  }
-  return parts;
+}
+
+Json joined(Json a, Json b, const char* between) {
+  append(a, std::move(b), between);
+  return a;
+}
+
+// A message's content, to be added to.
+Json& content_of(Json& message) {
+  if (!message.contains("content")) message["content"] = "";
+  return message["content"];
 }
 
 // Nine letters and digits that follow from an id, itself where it is of that kind.
@@ -67,30 +83,36 @@ Json result_as_text(const Json& message) {
 
 // Every call gets an id and every result the id and name of its call: by its own id, else by its turn.
 void tie_results(Json& messages, bool short_ids) {
-  std::vector<std::pair<std::string, std::string>> open;  // id and name of calls, oldest first
+  using Open = std::list<std::pair<std::string, std::string>>;
+  Open open;                                       // id and name of calls, oldest first
+  std::multimap<std::string, Open::iterator> ids;  // of those
   size_t n_calls = 0;
   for (Json& message : messages) {
     if (has_calls(message)) {
       open.clear();
+      ids.clear();
       for (Json& call : message["tool_calls"]) {
         if (!call.is_object()) continue;
         ++n_calls;
         if (text_at(call, "id").empty()) call["id"] = "call_" + std::to_string(n_calls);
         if (short_ids) call["id"] = short_id(call["id"]);
         open.emplace_back(call["id"], text_at(function_of(call), "name"));
+        ids.emplace(open.back().first, std::prev(open.end()));
       }
     } else if (has_role(message, "tool")) {
       std::string id = text_at(message, "tool_call_id");
       if (short_ids && !id.empty()) id = short_id(id);
-      auto call = std::find_if(open.begin(), open.end(), [&](const auto& c) { return c.first == id; });
-      if (call == open.end() && !open.empty()) call = open.begin();
-      if (call == open.end()) {  // the call was cut off by a compaction: its result is words of the user's
+      auto own = ids.find(id);
+      if (own == ids.end() && !open.empty()) own = ids.find(open.front().first);
+      if (own == ids.end()) {  // the call was cut off by a compaction: its result is words of the user's
         message = result_as_text(message);
         continue;
       }
-      message["tool_call_id"] = call->first;
-      if (text_at(message, "name").empty() && !call->second.empty()) message["name"] = call->second;
-      open.erase(call);
+      const auto& [call_id, name] = *own->second;
+      message["tool_call_id"] = call_id;
+      if (text_at(message, "name").empty() && !name.empty()) message["name"] = name;
+      open.erase(own->second);
+      ids.erase(own);
     }
   }
 }
@@ -148,21 +170,22 @@ Json one_call_each(const Json& messages) {
     }
     size_t end = i + 1;
     while (end < messages.size() && has_role(messages[end], "tool")) ++end;
-    std::vector<bool> placed(end - i, false);
+    std::multimap<std::string, size_t> results;  // by the ids of their calls
+    for (size_t at = i + 1; at < end; ++at) results.emplace(text_at(messages[at], "tool_call_id"), at);
     Json message = messages[i];
     for (const Json& call : messages[i]["tool_calls"]) {
       message["tool_calls"] = Json::array({call});
       result.push_back(message);
       message["content"] = message["content"].is_null() ? Json(nullptr) : Json("");
       message.erase("reasoning_content");
-      for (size_t at = i + 1; at < end; ++at) {
-        if (placed[at - i] || text_at(messages[at], "tool_call_id") != text_at(call, "id")) continue;
-        result.push_back(messages[at]);
-        placed[at - i] = true;
-      }
+      const auto [first, last] = results.equal_range(text_at(call, "id"));
+      for (auto own = first; own != last; ++own) result.push_back(messages[own->second]);
+      results.erase(first, last);
     }
-    for (size_t at = i + 1; at < end; ++at)
-      if (!placed[at - i]) result.push_back(messages[at]);
+    std::vector<size_t> others;
+    for (const auto& [id, at] : results) others.push_back(at);
+    std::sort(others.begin(), others.end());
+    for (const size_t at : others) result.push_back(messages[at]);
     i = end - 1;
   }
   return result;
@@ -173,10 +196,11 @@ void place_systems(Json& messages, const TemplateCaps& caps) {
   size_t n_leading = 0;
   while (n_leading < messages.size() && has_role(messages[n_leading], "system")) ++n_leading;
   if (!caps.late_system) {
-    for (; n_leading > 1; --n_leading) {
-      messages[0]["content"] =
-          joined(messages[0].value("content", Json("")), messages[1].value("content", Json("")), "\n\n");
-      messages.erase(1);
+    for (size_t i = 1; i < n_leading; ++i)
+      append(content_of(messages[0]), std::move(content_of(messages[i])), "\n\n");
+    if (n_leading > 1) {
+      messages.erase(messages.begin() + 1, messages.begin() + static_cast<std::ptrdiff_t>(n_leading));
+      n_leading = 1;
     }
     for (size_t i = n_leading; i < messages.size(); ++i)
       if (has_role(messages[i], "system")) messages[i]["role"] = "user";
@@ -200,10 +224,13 @@ void insert_missing_turns(Json& messages, const TemplateCaps& caps) {
   if ((no_user && !caps.no_user) || (begins_otherwise && !caps.assistant_first))
     messages.insert(messages.begin() + static_cast<std::ptrdiff_t>(first), nothing);
   if (caps.user_after_tool) return;
-  for (size_t i = 1; i < messages.size(); ++i)
-    if (has_role(messages[i], "user") && has_role(messages[i - 1], "tool"))
-      messages.insert(messages.begin() + static_cast<std::ptrdiff_t>(i),
-                      Json{{"role", "assistant"}, {"content", ""}});
+  Json result = Json::array();
+  for (Json& message : messages) {
+    if (has_role(message, "user") && !result.empty() && has_role(result.back(), "tool"))
+      result.push_back({{"role", "assistant"}, {"content", ""}});
+    result.push_back(std::move(message));
+  }
+  messages = std::move(result);
 }
 
 void merge_same_roles(Json& messages) {
@@ -217,11 +244,10 @@ void merge_same_roles(Json& messages) {
       continue;
     }
     Json& into = result.back();
-    into["content"] = joined(into.value("content", Json("")), message.value("content", Json("")), "\n\n");
+    append(content_of(into), std::move(content_of(message)), "\n\n");
     if (has_calls(message)) into["tool_calls"] = std::move(message["tool_calls"]);
     if (!text_at(message, "reasoning_content").empty())
-      into["reasoning_content"] =
-          joined(text_at(into, "reasoning_content"), text_at(message, "reasoning_content"), "\n\n");
+      append(into["reasoning_content"], std::move(message["reasoning_content"]), "\n\n");
   }
   messages = std::move(result);
 }

@@ -142,6 +142,33 @@ TEST(Repair, IdsOfNineLettersAndDigits) {
   EXPECT_EQ(list[1]["tool_calls"][0]["id"], "aB3aB3aB3");
 }
 
+// In time that grows with their size: with its square, this would take minutes.
+TEST(Repair, ConversationsOfManyMessages) {
+  constexpr size_t kMany = 50'000;
+  const TemplateCaps caps = plainest(able());
+  for (const char* role : {"user", "system", "assistant"}) {
+    Json list = Json::array();
+    for (size_t i = 0; i < kMany; ++i)
+      list.push_back({{"role", role}, {"content", "0123456789012345678901234567890123456789"}});
+    repair_conversation(list, caps, "");
+    EXPECT_LE(list.size(), 2u);
+    EXPECT_EQ(list.back()["content"].get_ref<const std::string&>().size(), kMany * 42 - 2);
+  }
+  TemplateCaps one_call = able();
+  one_call.several_calls = one_call.user_after_tool = false;
+  Json calls = Json::array(), list = Json::array();
+  for (size_t i = 0; i < kMany; ++i)
+    calls.push_back(
+        {{"id", std::to_string(i)}, {"function", {{"name", "f"}, {"arguments", Json::object()}}}});
+  list.push_back({{"role", "user"}, {"content", "x"}});
+  list.push_back({{"role", "assistant"}, {"content", ""}, {"tool_calls", calls}});
+  for (size_t i = kMany; i-- > 0;)  // the last one's first
+    list.push_back({{"role", "tool"}, {"tool_call_id", std::to_string(i)}, {"content", ""}});
+  repair_conversation(list, one_call, "");
+  ASSERT_EQ(list.size(), 1 + 2 * kMany);
+  EXPECT_EQ(list.back()["tool_call_id"], std::to_string(kMany - 1));
+}
+
 TEST(Repair, OddShapesAreNoFault) {
   for (const char* odd : {R"([{}])", R"([{"role":5,"content":{}}])",
                           R"([{"role":"assistant","tool_calls":[1,{"function":2}]}])", R"([{"role":"tool"}])",

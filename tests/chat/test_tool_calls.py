@@ -155,6 +155,17 @@ SHAPES = {
     "a call without its result": ([u("user-1"), a("", ("toolu_1", "bash")), u("user-2")], ["user-1", "user-2"]),
     "thoughts": ([u("user-1"), a("", ("toolu_1", "bash"), reasoning_content="thought-1"), t("toolu_1", "result-1")], ["result-1"]),
     "empty user": ([s("sys-1"), u("")], ["sys-1"]),
+    "parts": ([{"role": r, "content": [{"type": "text", "text": f"{r}-1"}, {"type": "text", "text": f"{r}-2"}]}
+               for r in ("system", "user", "assistant", "user")], ["system-1", "system-2", "user-2", "assistant-1", "assistant-2"]),
+    "a result in parts": ([u("user-1"), a("", ("toolu_1", "bash")),
+                           {"role": "tool", "tool_call_id": "toolu_1", "content": [{"type": "text", "text": "result-1"}]}], ["result-1"]),
+    "an assistant last": ([u("user-1"), a("said-1")], ["user-1", "said-1"]),
+    "a call last": ([u("user-1"), a("said-1", ("toolu_1", "bash"))], ["user-1"]),
+    "thoughts of earlier turns": ([u("user-1"), a("said-1", reasoning_content="thought-1"), u("user-2"),
+                                   a("", ("toolu_1", "bash"), reasoning_content="thought-2"), t("toolu_1", "result-1"), u("user-3")],
+                                  ["user-1", "said-1", "user-2", "result-1", "user-3"]),
+    "compaction": ([s("sys-1"), u("summary-1"), a("said-1"), u("user-2"), s("sys-2"), u("user-3"), u("user-4")],
+                   ["sys-1", "summary-1", "said-1", "sys-2", "user-3", "user-4"]),
 }
 
 
