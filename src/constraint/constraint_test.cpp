@@ -152,6 +152,9 @@ TEST(Lark, Schemas) {
   for (const char* none : {"", "[", "3", "\"x\"", "[]", "false"})
     EXPECT_THROW(lark_schema(none, {}), Error) << none;
   EXPECT_TRUE(matches(*service, "start: " + lark_schema("true", {}), "[1]"));
+  std::string deep;
+  for (int i = 0; i < 100'000; ++i) deep += "{\"items\":";
+  EXPECT_THROW(lark_schema(deep + "{}" + std::string(100'000, '}'), {}), Error);
 }
 
 TEST(Lark, WhatIsNotEnforcedIsSaid) {
@@ -219,6 +222,14 @@ TEST(TokenConstraint, OnlyFromATriggerOn) {
   EXPECT_TRUE(run.write("\n<call>"));
   EXPECT_FALSE(run.allows(byte_token('x')));
   EXPECT_TRUE(run.log.empty());
+}
+
+TEST(TokenConstraint, AQuotedTriggerOpensNothing) {
+  Bound run("start: \"<call>\" \"x\"", {.triggers = {{.text = "<call>"}}});
+  EXPECT_TRUE(run.write("calls begin with `<call>` or \"<call>\""));
+  EXPECT_TRUE(run.is_free());
+  EXPECT_TRUE(run.write(" <call>"));
+  EXPECT_FALSE(run.is_free());
 }
 
 TEST(TokenConstraint, ATriggerThatEndsWithinAToken) {

@@ -9,6 +9,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr int kMaxDepth = 200;  // of a schema: it is walked through by recursion
+
 // As the template of a schema would be filled by hand: after a comma or colon a space, or a line end and an
 // indentation. Without a bound a model may go on with white space for ever.
 constexpr const char* kWhiteSpace = R"( |\n{1,2}[ \t]{0,32})";
@@ -24,7 +26,10 @@ std::string lark_text(std::string_view text) {
 }
 
 std::string lark_schema(std::string_view text, Properties properties) {
-  Json schema = Json::parse(text, nullptr, false);
+  bool deep = false;
+  const auto shallow = [&](int depth, Json::parse_event_t, Json&) { return !(deep |= depth > kMaxDepth); };
+  Json schema = Json::parse(text, shallow, false);
+  if (deep) throw Error(ErrorCode::kInvalidArgument, "The schema is nested too deep.");
   if (schema.is_discarded()) throw Error(ErrorCode::kInvalidArgument, "The schema is not valid JSON.");
   if (schema.is_boolean() && schema.get<bool>()) schema = Json::object();
   if (!schema.is_object())

@@ -10,6 +10,7 @@ namespace {
 
 constexpr size_t kTailBytes = 1024;  // of the text, kept to find triggers in; longer than any of them
 constexpr std::string_view kWhiteSpace = " \t\r\n";
+constexpr std::string_view kQuotes = "`'\"";
 
 // The token by which a tag begins, if that is a token of its own: <think>, or <|channel> of
 // <|channel>thought.
@@ -240,6 +241,7 @@ class GrammarConstraint final : public TokenConstraint {
            at = tail_.find(trigger.text, at + 1)) {
         if (trigger.text_start && tail_.find_first_not_of(kWhiteSpace) != at) break;
         if (line_start && (at == 0 || tail_[at - 1] != '\n')) continue;
+        if (at > 0 && kQuotes.find(tail_[at - 1]) != kQuotes.npos) continue;  // the model speaks of it
         if (!bind()) {
           missed_ = &trigger;
           return;
