@@ -244,6 +244,21 @@ TEST_P(AnswerConstraintTest, BehindACallAllIsFreeUntilTheNext) {
   EXPECT_LT(write(*constraint, "\n" + wrong), wrong.size());
 }
 
+// In Qwen's vocabulary ">\n" is one token: what may follow a call counts, or it could not end as it does.
+TEST_P(AnswerConstraintTest, ACallThatForgotItsOpeningTagMayClose) {
+  if (format.calls != CallFormat::kQwenXml) return;
+  const std::string bare = "<function=ping>\n</function>";
+  for (const std::string text : {bare, bare + "\n</tool_call>", bare + "\n</tool_call>\nDone."}) {
+    const auto constraint = start({});
+    EXPECT_EQ(write(*constraint, text), text.size()) << text;
+    EXPECT_TRUE(may_end(*constraint)) << text;
+    EXPECT_EQ(parse(text).tool_calls.size(), 1u) << text;
+  }
+  const auto constraint = start({});
+  EXPECT_EQ(write(*constraint, bare + "\n"), bare.size() + 1);
+  EXPECT_LT(write(*constraint, "</parameter>"), 12u);
+}
+
 TEST_P(AnswerConstraintTest, RequiredCallsAreCallsWhateverIsDrawn) {
   std::mt19937 random(7);
   for (int round = 0; round < 12; ++round) {

@@ -124,12 +124,13 @@ CallGrammar xml_call_grammar(std::span<const ToolSchema> tools, const LarkToken&
     const ToolTypes types = tools[i].relaxed ? ToolTypes() : ToolTypes::from_json(described.dump());
     functions += fmt::format("{}f{}", i > 0 ? " | " : "", i);
     rules += tool_rules(tools[i], i, types.find(tools[i].name));
-    // The model sometimes forgets the tag; the parser takes this for a call too.
+    // The model sometimes forgets the tag, if not always the closing one; the parser takes this for a call
+    // too.
     grammar.triggers.push_back({.text = "<function=" + tools[i].name + ">", .line_start = true});
   }
   grammar.rules = fmt::format(
-      "call: {} \"\\n\" function \"\\n\" {} | function\n"
-      "function: {}\n"
+      "call: {0} \"\\n\" function \"\\n\" {1} | function (\"\\n\" {1})?\n"
+      "function: {2}\n"
       "raw: LINE* END\n"
       "LINE: /[^\\n]*\\n/\n"
       "END: /[^\\n]*<\\/parameter>\\n</\n"
