@@ -66,6 +66,8 @@ std::size_t end_of_turn(const Tokenizer& tokenizer, std::string_view text, std::
   std::size_t end = std::string_view::npos;
   std::string_view rest = text.substr(begin, limit);
   for (const TokenId id : tokenizer.end_of_generation()) {
+    // Only these are read as tokens of their own wherever they stand.
+    if (!tokenizer.is_control(id) && tokenizer.type(id) != TokenType::kUserDefined) continue;
     const std::string_view mark = tokenizer.token_bytes(id);
     const std::size_t at = mark.empty() ? rest.npos : rest.find(mark);
     if (at == rest.npos) continue;
@@ -75,26 +77,28 @@ std::size_t end_of_turn(const Tokenizer& tokenizer, std::string_view text, std::
   return end;
 }
 
-// How much of an answer to be continued, `text`, is a turn's first tokens. None unless all of it is the
-// turn's beginning.
-struct Beginning {
-  std::ptrdiff_t n_tokens = 0;
-  std::size_t n_bytes = 0;
-};
-Beginning beginning_of(const Tokenizer& tokenizer, const chat::OutputFormat& format,
-                       const GeneratedTurn& turn, std::string_view text) {
-  Beginning begun;
+// The tokens of an answer to be continued, `text`, that is a turn's beginning: the turn's first ones, and
+// what is left of the text where they end. Empty: it is another text.
+std::vector<TokenId> continued(const Tokenizer& tokenizer, const chat::OutputFormat& format,
+                               const GeneratedTurn& turn, std::string_view text) {
   const auto& markers = format.markers;
+  std::vector<TokenId> tokens;
   for (const TokenId id : turn.tokens) {
     std::string_view piece = tokenizer.token_bytes(id);
     if (tokenizer.is_control(id) && std::find(markers.begin(), markers.end(), piece) == markers.end())
       piece = {};
-    const std::string_view rest = text.substr(begun.n_bytes);
-    if (!rest.starts_with(piece)) return piece.starts_with(rest) ? begun : Beginning{};
-    begun.n_bytes += piece.size();
-    ++begun.n_tokens;
+    if (!text.starts_with(piece)) {
+      if (!piece.starts_with(text)) return {};
+      break;
+    }
+    tokens.push_back(id);
+    text.remove_prefix(piece.size());
   }
-  return begun;  // the text goes on where the turn ended
+  const auto rest = tokenizer.encode(text, {.add_special = false, .parse_special = true});
+  // A space that a vocabulary puts before every text would stand in the midst of this one.
+  if (tokenizer.decode(rest, {.show_control = true, .text_start = false}) != text) return {};
+  tokens.insert(tokens.end(), rest.begin(), rest.end());
+  return tokens;
 }
 
 }  // namespace
@@ -114,15 +118,15 @@ HistoryTokens encode_history(const Tokenizer& tokenizer, TurnStore& turns, uint6
   std::size_t placed = 0;  // where the last turn began
   for (const auto& [begin, turn] : found) {
     if (begin == placed || begin < at || begin == text.size() || turn->text.empty()) continue;
-    const std::size_t end =
-        end_of_turn(tokenizer, text, begin, kMostGrowth * turn->text.size() + kMostMarkup);
+    const std::size_t limit = kMostGrowth * turn->text.size() + kMostMarkup;
+    const std::size_t end = end_of_turn(tokenizer, text, begin, limit);
     if (end == text.npos) {
-      const Beginning begun = beginning_of(tokenizer, reader.format, *turn, text.substr(begin));
-      if (begun.n_tokens == 0) continue;
+      if (text.size() - begin > limit) continue;
+      const std::vector<TokenId> tokens = continued(tokenizer, reader.format, *turn, text.substr(begin));
+      if (tokens.empty()) continue;
       encode_to(begin);
-      result.tokens.insert(result.tokens.end(), turn->tokens.begin(), turn->tokens.begin() + begun.n_tokens);
-      at = begin + begun.n_bytes;
-      break;
+      result.tokens.insert(result.tokens.end(), tokens.begin(), tokens.end());
+      return result;
     }
     const TurnComparison comparison(reader, text.substr(0, begin));
     const Likeness likeness = comparison.of(turn->text, text.substr(begin, end - begin));

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "server/api/testing/agent_harness.h"
+#include "tokenizer/testing.h"
 
 namespace moraine::server {
 namespace {
@@ -264,6 +265,28 @@ TEST_F(TwoKeys, FindNothingOfEachOther) {
       Json::array({user("x"), Json{{"role", "assistant"}, {"content", "the answer"}}, user("y")});
   EXPECT_TRUE(begins_with(ask("a", next), joined(first, drawn("the answer"))));
   EXPECT_TRUE(begins_with(ask("b", next), joined(first, byte_tokens("the answer"))));
+}
+
+// A vocabulary that puts a space before each text: where a prompt is put together, none may come in between.
+TEST(EncodeHistory, OfASentencePieceVocabulary) {
+  const auto t = Tokenizer::create(testing::tiny_spm());
+  const TokenId ab = t->find("ab"), hell = t->find("hell"), o = t->find("o");
+  const std::string prompt = "<s>hello";
+  const auto encoded = [&](std::string_view text, bool special) {
+    return t->encode(text, {.add_special = special, .parse_special = true});
+  };
+  TurnStore store;
+  store.put(turn_place(0, prompt), {.tokens = {ab, hell, o}, .text = "abhello"});
+  const chat::OutputFormat format;
+  const auto tokens = [&](const std::string& text) {
+    return encode_history(*t, store, 0, text, {.format = format, .tools = nullptr}).tokens;
+  };
+  const auto begun = encoded(prompt, true);
+  EXPECT_EQ(tokens(prompt + "abhello</s>ab"), joined(joined(begun, {ab, hell, o}), encoded("</s>ab", false)));
+  EXPECT_EQ(tokens(prompt + " abhello\n</s>"), joined(joined(begun, {ab, hell, o}), encoded("</s>", false)));
+  EXPECT_EQ(tokens(prompt + "abhell"), joined(begun, {ab, hell}));
+  for (const char* other : {"", "abhe", "abhello and", "ab</s>", "hello</s>"})
+    EXPECT_EQ(tokens(prompt + other), encoded(prompt + other, true)) << other;
 }
 
 GeneratedTurn turn(TokenId id) { return {.tokens = {id}, .text = std::string(1000, 'x')}; }
