@@ -13,6 +13,11 @@ void add_cache_options(Table& t, Settings& s) {
       .standard("moraine/prompts in the user's cache folder");
   t.add("--cache-disk-max SIZE", bytes(s.engine.cache_disk_bytes), "most that it takes, such as 8G")
       .standard("16G");
+  t.add("--slot-save-path DIR", text(s.api.slot_save_path),
+        "let clients save a slot's conversation to a file there, and restore it")
+      .standard("they may not")
+      .only(kServe)
+      .env("LLAMA_ARG_SLOT_SAVE_PATH");
   t.add("--json", toggle(s.json), "print JSON").only(kCache).command_line_only();
 }
 

@@ -150,7 +150,10 @@ int serve(Invocation& invocation) {
     LoadingDisplay display(console, std::filesystem::path(s.engine.model_path).filename().string());
     Loader loader(invocation.load_engine, s.engine, api, display, [&](const MemoryEstimate& memory) {
       if (s.log_disabled) return;
-      const std::string text = memory_text(memory, s.engine.memory_limit_bytes > 0);
+      std::string text = memory_text(memory, s.engine.memory_limit_bytes > 0);
+      if (!s.engine.cache_disk.empty())
+        text += terminal_safe(fmt::format("; on disk {} in {} (--cache-disk)", size_text(s.engine.cache_disk_bytes),
+                                          s.engine.cache_disk));
       console.line(console.styled(fmt::format("{:<8}", "memory"), Style::kBold) + text);
     });
     if (wait_readable({loader.done_fd(), signals.fd()}) != 0) {

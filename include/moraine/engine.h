@@ -156,6 +156,7 @@ struct GenerationRequest {
   // of what all of an agent's requests begin with, the beginnings of messages. Any order.
   std::vector<int32_t> boundaries;
   uint64_t cache_scope = 0;  // prompts are reused among requests of one scope only
+  int32_t slot = -1;         // the place to run in, if it is free (Engine::save_slot); -1: any
   bool reuse = true;         // false: the whole prompt is computed, whatever is known of it
   // Generations of one group take turns with other groups for a place to run: a request with many
   // choices does not hold back the next one. 0: a group of its own.
@@ -182,6 +183,12 @@ struct EngineStats {
   uint64_t suspended_total = 0;  // generations that gave their memory up for others, and waited
 };
 
+// What became of a conversation in a file.
+struct SlotReport {
+  int32_t n_tokens = 0;
+  uint64_t n_bytes = 0;  // of the file
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -202,6 +209,14 @@ class Engine {
   // before any work; later trouble arrives at the sink.
   virtual std::shared_ptr<Generation> generate(GenerationRequest request,
                                                std::shared_ptr<GenerationSink> sink) = 0;
+
+  // The conversation that ended last in a place (0 to n_parallel - 1), written to a file for its user alone,
+  // or read from one, as if it had just ended there. They take as long as the file does. Errors: kNotFound
+  // (no such place, file, or conversation of this scope in it), kCorruptFile, kIo, kOutOfMemory,
+  // kUnavailable.
+  virtual SlotReport save_slot(int32_t slot, uint64_t scope, const std::string& path);
+  virtual SlotReport restore_slot(int32_t slot, uint64_t scope, const std::string& path);
+  virtual SlotReport erase_slot(int32_t slot, uint64_t scope);  // forgets it, in memory
 };
 
 }  // namespace moraine

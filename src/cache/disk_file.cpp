@@ -91,20 +91,6 @@ uint64_t file_bytes(const Header& h) {
 
 bool same(const Header& a, const Header& b) { return std::memcmp(&a, &b, sizeof(Header)) == 0; }
 
-// A regular file of this user's: nothing else is read, wherever a link or a device may lead.
-DiskStatus open_own(int folder, const std::string& name, int& fd, uint64_t& size) {
-  fd = ::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0)
-    return errno == ENOENT  ? DiskStatus::kMissing
-           : errno == ELOOP ? DiskStatus::kRefused
-                            : DiskStatus::kFailed;
-  struct stat s{};
-  if (::fstat(fd, &s) != 0) return DiskStatus::kFailed;
-  if (!S_ISREG(s.st_mode) || s.st_uid != ::geteuid()) return DiskStatus::kRefused;
-  size = static_cast<uint64_t>(s.st_size);
-  return DiskStatus::kOk;
-}
-
 uint64_t hash_tokens(std::span<const TokenId> tokens, uint64_t seed) {
   return Xxh64::of(std::as_bytes(tokens), seed);
 }
@@ -147,8 +133,21 @@ std::optional<DiskName> DiskName::parse(std::string_view text) {
   return n;
 }
 
-DiskStatus write_disk_file(int folder, const DiskName& name, const DiskLayout& layout,
-                           const DiskContent& content, const std::string& passing_name) {
+DiskStatus open_own_file(int folder, const std::string& name, int& fd, uint64_t& size) {
+  fd = ::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0)
+    return errno == ENOENT  ? DiskStatus::kMissing
+           : errno == ELOOP ? DiskStatus::kRefused
+                            : DiskStatus::kFailed;
+  struct stat s{};
+  if (::fstat(fd, &s) != 0) return DiskStatus::kFailed;
+  if (!S_ISREG(s.st_mode) || s.st_uid != ::geteuid()) return DiskStatus::kRefused;
+  size = static_cast<uint64_t>(s.st_size);
+  return DiskStatus::kOk;
+}
+
+DiskStatus write_disk_record(int fd, const DiskName& name, const DiskLayout& layout,
+                             const DiskContent& content) {
   Header header = header_of(name, layout, content.scope, content.tokens.size());
   const auto tokens = std::as_bytes(content.tokens);
   const auto page = std::as_bytes(content.page), state = std::as_bytes(content.state);
@@ -157,54 +156,92 @@ DiskStatus write_disk_file(int folder, const DiskName& name, const DiskLayout& l
   sum.add_value(header);
   for (const auto& part : {tokens, page, state}) sum.add(part);
   header.checksum = sum.sum();
+  bool ok = write_all(fd, std::as_bytes(std::span(&header, 1)));
+  for (const auto& part : {tokens, page, state}) ok = ok && write_all(fd, part);
+  return ok ? DiskStatus::kOk : DiskStatus::kFailed;
+}
+
+DiskStatus write_disk_file(int folder, const DiskName& name, const DiskLayout& layout,
+                           const DiskContent& content, const std::string& passing_name) {
   Fd fd(::openat(folder, passing_name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                  kUserOnly));
   if (fd.get() < 0) return DiskStatus::kFailed;
-  bool ok = write_all(fd.get(), std::as_bytes(std::span(&header, 1)));
-  for (const auto& part : {tokens, page, state}) ok = ok && write_all(fd.get(), part);
-  ok = ok && fd.close() && ::renameat(folder, passing_name.c_str(), folder, name.text().c_str()) == 0;
-  if (ok) return DiskStatus::kOk;
+  DiskStatus status = write_disk_record(fd.get(), name, layout, content);
+  if (status == DiskStatus::kOk &&
+      (!fd.close() || ::renameat(folder, passing_name.c_str(), folder, name.text().c_str()) != 0))
+    status = DiskStatus::kFailed;
+  if (status == DiskStatus::kOk) return status;
   const int cause = errno;
   ::unlinkat(folder, passing_name.c_str(), 0);
   errno = cause;
-  return DiskStatus::kFailed;
+  return status;
+}
+
+DiskStatus read_disk_record(int fd, uint64_t at, const DiskName& name, const DiskLayout& layout,
+                            const DiskContent& content) {
+  const Header expected = header_of(name, layout, content.scope, content.tokens.size());
+  if (content.page.size() != expected.page_bytes || content.state.size() != expected.state_bytes)
+    return DiskStatus::kRefused;
+  Header header;
+  if (!read_all(fd, std::as_writable_bytes(std::span(&header, 1)), at)) return DiskStatus::kFailed;
+  const uint64_t checksum = std::exchange(header.checksum, 0);
+  if (!same(header, expected)) return DiskStatus::kRefused;
+  Xxh64 sum;
+  sum.add_value(header);
+  at += sizeof(Header);
+  std::vector<TokenId> tokens(content.tokens.size());
+  for (const auto part : {std::as_writable_bytes(std::span(tokens)), std::as_writable_bytes(content.page),
+                          std::as_writable_bytes(content.state)}) {
+    if (!read_all(fd, part, at, &sum)) return DiskStatus::kFailed;
+    at += part.size();
+  }
+  const bool right =
+      std::equal(tokens.begin(), tokens.end(), content.tokens.begin()) && sum.sum() == checksum;
+  return right ? DiskStatus::kOk : DiskStatus::kRefused;
 }
 
 DiskStatus read_disk_file(int folder, const DiskName& name, const DiskLayout& layout,
                           const DiskContent& content) {
   int raw = -1;
   uint64_t size = 0;
-  const DiskStatus opened = open_own(folder, name.text(), raw, size);
+  const DiskStatus opened = open_own_file(folder, name.text(), raw, size);
   const Fd fd(raw);
   if (opened != DiskStatus::kOk) return opened;
-  Header expected = header_of(name, layout, content.scope, content.tokens.size());
-  if (content.page.size() != expected.page_bytes || content.state.size() != expected.state_bytes ||
-      size != file_bytes(expected))
+  if (size != file_bytes(header_of(name, layout, content.scope, content.tokens.size())))
     return DiskStatus::kRefused;
-  Header header;
-  if (!read_all(raw, std::as_writable_bytes(std::span(&header, 1)), 0)) return DiskStatus::kFailed;
-  const uint64_t checksum = std::exchange(header.checksum, 0);
-  if (!same(header, expected)) return DiskStatus::kRefused;
-  Xxh64 sum;
-  sum.add_value(header);
-  uint64_t at = sizeof(Header);
-  std::vector<TokenId> tokens(content.tokens.size());
-  for (const auto part : {std::as_writable_bytes(std::span(tokens)), std::as_writable_bytes(content.page),
-                          std::as_writable_bytes(content.state)}) {
-    if (!read_all(raw, part, at, &sum)) return DiskStatus::kFailed;
-    at += part.size();
-  }
+  const DiskStatus status = read_disk_record(raw, 0, name, layout, content);
   ::posix_fadvise(raw, 0, 0, POSIX_FADV_DONTNEED);  // it is in our memory now: once is enough
-  const bool right =
-      std::equal(tokens.begin(), tokens.end(), content.tokens.begin()) && sum.sum() == checksum;
-  return right ? DiskStatus::kOk : DiskStatus::kRefused;
+  return status;
+}
+
+std::optional<DiskHead> read_disk_head(int fd, uint64_t at, uint64_t size, const DiskLayout& layout) {
+  Header h;
+  if (at > size || size - at < sizeof(Header)) return std::nullopt;
+  if (!read_all(fd, std::as_writable_bytes(std::span(&h, 1)), at)) return std::nullopt;
+  if (h.n_tokens < 1 || h.n_tokens > (size - at) / sizeof(TokenId)) return std::nullopt;
+  DiskHead head;
+  head.name.is_state = h.is_state != 0;
+  head.name.n_tokens = static_cast<int32_t>((h.n_tokens - 1) % plan::kPageTokens) + 1;
+  head.scope = h.scope;
+  head.n_tokens = static_cast<int64_t>(h.n_tokens);
+  const Header expected = header_of(head.name, layout, h.scope, h.n_tokens);
+  head.bytes = file_bytes(expected);
+  h.checksum = 0;
+  if (!same(h, expected) || head.bytes > size - at) return std::nullopt;
+  return head;
+}
+
+std::optional<std::vector<TokenId>> read_record_tokens(int fd, uint64_t at, const DiskHead& head) {
+  std::vector<TokenId> tokens(head.n_tokens);  // no more than the file has
+  if (!read_all(fd, std::as_writable_bytes(std::span(tokens)), at + sizeof(Header))) return std::nullopt;
+  return tokens;
 }
 
 std::optional<std::vector<TokenId>> read_disk_tokens(int folder, const DiskName& name,
                                                      const DiskLayout& layout, int64_t n_total) {
   int raw = -1;
   uint64_t size = 0;
-  const DiskStatus opened = open_own(folder, name.text(), raw, size);
+  const DiskStatus opened = open_own_file(folder, name.text(), raw, size);
   const Fd fd(raw);
   const Header expected = header_of(name, layout, 0, n_total);
   if (opened != DiskStatus::kOk || size != file_bytes(expected)) return std::nullopt;

@@ -70,6 +70,24 @@ DiskStatus write_disk_file(int folder, const DiskName& name, const DiskLayout& l
 // page and state hold anything unless the result is kOk.
 DiskStatus read_disk_file(int folder, const DiskName& name, const DiskLayout& layout,
                           const DiskContent& content);
+// The same for a record within a file that holds several (slot_file.h): writes at the descriptor's place.
+DiskStatus write_disk_record(int fd, const DiskName& name, const DiskLayout& layout,
+                             const DiskContent& content);
+DiskStatus read_disk_record(int fd, uint64_t at, const DiskName& name, const DiskLayout& layout,
+                            const DiskContent& content);
+// What the record at `at` says of itself; nothing where none of this layout lies there, whole.
+struct DiskHead {
+  DiskName name;  // without its keys
+  uint64_t scope = 0;
+  int64_t n_tokens = 0;  // from the sequence's first to the record's last
+  uint64_t bytes = 0;    // of the record
+};
+std::optional<DiskHead> read_disk_head(int fd, uint64_t at, uint64_t file_bytes, const DiskLayout& layout);
+// All tokens up to the record's last; not checked against anything.
+std::optional<std::vector<TokenId>> read_record_tokens(int fd, uint64_t at, const DiskHead& head);
+// Opens a regular file of this user's and nothing else.
+DiskStatus open_own_file(int folder, const std::string& name, int& fd, uint64_t& size);
+
 // The file's own tokens (name.n_tokens of them), of a file that ends after n_total; nothing where it is not
 // one of these. Nothing is promised for them: the checksum is not looked at.
 std::optional<std::vector<TokenId>> read_disk_tokens(int folder, const DiskName& name,

@@ -169,13 +169,12 @@ std::vector<DiskResult> DiskStore::take_read() {
 // ---- On the writer's thread
 
 DiskStatus DiskStore::write_one(const DiskJob& job) {
-  const uint64_t bytes = job.page.size() + job.state.size() + 4 * job.tokens.size();
+  const uint64_t bytes = job.page.size() + job.state.size() + sizeof(TokenId) * job.n_tokens;
   if (bytes > options_.max_bytes / 10 * 9) return DiskStatus::kRefused;
   const auto now = steady_clock::now();
   if (now < silent_until_) return DiskStatus::kFailed;
   const auto status =
-      write_disk_file(folder_.get(), job.name, layout_, {job.scope, job.tokens, job.page, job.state},
-                      passing_name(n_written_++));
+      write_disk_file(folder_.get(), job.name, layout_, job.content(), passing_name(n_written_++));
   if (status != DiskStatus::kOk) {
     const int cause = errno;
     silent_until_ = now + kPauseAfterFailure;
@@ -200,11 +199,11 @@ DiskStatus DiskStore::write_one(const DiskJob& job) {
 void DiskStore::touch_chain(const DiskJob& job) {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  const size_t n_pages = (job.tokens.size() - job.name.n_tokens) / plan::kPageTokens;
+  const size_t n_pages = (job.n_tokens - job.name.n_tokens) / plan::kPageTokens;
   DiskKey key = root_key(job.scope);
   for (size_t i = 0; i < n_pages; ++i) {
     DiskName page{key, {}, plan::kPageTokens, false};
-    page.key = key = next_key(key, std::span(job.tokens).subspan(i * plan::kPageTokens, plan::kPageTokens));
+    page.key = key = next_key(key, job.tokens().subspan(i * plan::kPageTokens, plan::kPageTokens));
     const int64_t ns = now.tv_nsec + static_cast<int64_t>(n_pages - i) * 1000;
     const timespec time{now.tv_sec + ns / 1'000'000'000, ns % 1'000'000'000};
     const timespec times[2] = {time, time};
@@ -229,8 +228,7 @@ void DiskStore::keep_within_cap(uint64_t written) {
 
 DiskStatus DiskStore::read_one(const DiskJob& job) {
   const auto begin = steady_clock::now();
-  const auto status =
-      read_disk_file(folder_.get(), job.name, layout_, {job.scope, job.tokens, job.page, job.state});
+  const auto status = read_disk_file(folder_.get(), job.name, layout_, job.content());
   if (status == DiskStatus::kRefused) {  // it would be refused again
     ::unlinkat(folder_.get(), job.name.text().c_str(), 0);
     if (options_.notice)

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -23,8 +24,12 @@ struct DiskJob {
   uint64_t id = 0;
   DiskName name;
   uint64_t scope = 0;
-  std::vector<TokenId> tokens;  // from the sequence's first to the file's last
+  std::shared_ptr<const std::vector<TokenId>> sequence;  // shared by the jobs of one chain
+  size_t n_tokens = 0;                                   // of it, up to the file's last
   std::span<uint8_t> page, state;
+
+  std::span<const TokenId> tokens() const { return std::span(*sequence).first(n_tokens); }
+  DiskContent content() const { return {scope, tokens(), page, state}; }
 };
 struct DiskResult {
   uint64_t id = 0;

@@ -10,8 +10,9 @@ namespace {
 constexpr int32_t kPage = plan::kPageTokens;
 constexpr size_t kMostWriting = 2;  // jobs: one in work, one behind it
 constexpr std::chrono::milliseconds kLookInterval{200};
-constexpr int kMostTries = 8;              // of one prompt, with files that are refused
-constexpr int32_t kWorthwhileTokens = 32;  // fewer are computed sooner than a file is opened
+constexpr std::chrono::seconds kListInterval{1};  // while writing: what others remove is written again
+constexpr int kMostTries = 8;                     // of one prompt, with files that are refused
+constexpr int32_t kWorthwhileTokens = 32;         // fewer are computed sooner than a file is opened
 
 }  // namespace
 
@@ -41,7 +42,10 @@ void DiskTier::save() {
   for (const DiskResult& r : store_.take_written()) writing_.erase(r.id);
   const auto now = Clock::now();
   while (writing_.size() < kMostWriting && now >= next_look_) {
-    store_.refresh();
+    if (now >= next_listing_) {
+      store_.refresh();
+      next_listing_ = now + kListInterval;
+    }
     const auto on_disk = [&](const DiskName& name) {
       return store_.contains(name) || std::any_of(writing_.begin(), writing_.end(),
                                                   [&](const auto& w) { return w.second.name == name; });
@@ -53,7 +57,9 @@ void DiskTier::save() {
       next_look_ = now + kLookInterval;
       return;
     }
-    DiskJob job{next_id_++, piece->name, piece->scope, std::move(piece->tokens), {}, {}};
+    DiskJob job{
+        .id = next_id_++, .name = piece->name, .scope = piece->scope, .n_tokens = piece->tokens.size()};
+    job.sequence = std::make_shared<const std::vector<TokenId>>(std::move(piece->tokens));
     if (piece->page) job.page = pool_.page_data(piece->page);
     if (piece->state) job.state = pool_.state_data(*piece->state);
     writing_.emplace(job.id, std::move(*piece));
@@ -165,8 +171,9 @@ bool DiskTier::start(const void* owner, PrefixTree::Scope scope, std::span<const
     return false;
   }
   r.first_id = next_id_;
+  const auto sequence = std::make_shared<const std::vector<TokenId>>(r.tokens);
   for (const Part& p : r.parts) {
-    DiskJob job{next_id_++, p.name, scope, {r.tokens.begin(), r.tokens.begin() + p.end}, {}, {}};
+    DiskJob job{next_id_++, p.name, scope, sequence, static_cast<size_t>(p.end), {}, {}};
     if (p.page) job.page = pool_.page_data(p.page);
     if (p.state) job.state = pool_.state_data(p.state);
     store_.read(std::move(job));

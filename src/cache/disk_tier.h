@@ -84,7 +84,7 @@ class DiskTier {
   MemoryPool& pool_;
   PrefixTree& tree_;
   std::chrono::milliseconds settle_;
-  Clock::time_point next_look_{};
+  Clock::time_point next_look_{}, next_listing_{};
   std::map<uint64_t, PrefixTree::Piece> writing_;  // by job
   uint64_t next_id_ = 1;
   std::optional<Reading> reading_;

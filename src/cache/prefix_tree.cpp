@@ -104,6 +104,17 @@ PrefixTree::Match PrefixTree::match(Scope scope, std::span<const TokenId> tokens
   return m;
 }
 
+PrefixTree::Held PrefixTree::hold(Scope scope, std::span<const TokenId> tokens) {
+  const Found f = find(root(scope), tokens);
+  Held h;
+  h.n_tokens = f.n_tokens;
+  h.last_in_part = f.n_tokens % kPage != 0;
+  for (const Node* n = f.node; n && n->parent; n = n->parent) h.pages.push_back(n->page);
+  std::reverse(h.pages.begin(), h.pages.end());
+  if (f.checkpoint) h.state = f.checkpoint->state;
+  return h;
+}
+
 PrefixTree::Look PrefixTree::look(Scope scope, std::span<const TokenId> tokens) const {
   Look l;
   for (const auto& [s, root] : roots_) {
@@ -252,6 +263,18 @@ uint64_t PrefixTree::held_bytes() const {
 void PrefixTree::trim() {
   const uint64_t others = pool_.used_bytes() - held_bytes();  // stays as it is: what is freed was held
   while (pool_.used_bytes() > others + max_bytes_ && evict_one()) {
+  }
+}
+
+void PrefixTree::forget(Scope scope, std::span<const TokenId> tokens) {
+  Node* node = last_page(scope, tokens);
+  const auto rest = tokens.subspan(node->end());
+  for (Node* child : std::vector<Node*>(node->children))
+    if (child->pins == 0 && child->children.empty() && child->common(rest) == child->size()) remove(child);
+  while (node->parent && node->pins == 0 && node->children.empty()) {
+    Node* parent = node->parent;
+    remove(node);
+    node = parent;
   }
 }
 

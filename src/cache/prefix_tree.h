@@ -89,6 +89,15 @@ class PrefixTree {
   std::optional<Piece> next_to_save(const OnDisk& on_disk, std::chrono::steady_clock::time_point kept_by,
                                     std::vector<DiskName>& superseded);
 
+  // What the tree has of these tokens, held: n_tokens of them, up to a state where there must be one.
+  struct Held {
+    int32_t n_tokens = 0;
+    std::vector<PageRef> pages;
+    bool last_in_part = false;  // of the last page less than the whole counts, and others may write the rest
+    std::shared_ptr<const StateRef> state;
+  };
+  Held hold(Scope scope, std::span<const TokenId> tokens);
+
   // A sequence stands on this node: neither it nor what leads to it is evicted.
   void pin(Node* node, int change);
 
@@ -97,6 +106,8 @@ class PrefixTree {
   bool evict_one();
   void trim();   // down to max_bytes
   void clear();  // all that no sequence stands on
+  // Gives up what lies on these tokens' path and on no other, as far as no sequence stands there.
+  void forget(Scope scope, std::span<const TokenId> tokens);
 
  private:
   struct Found;

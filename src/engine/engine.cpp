@@ -8,11 +8,14 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <functional>
+#include <future>
 #include <mutex>
 #include <thread>
 
 #include "base/system_memory.h"
 #include "cache/disk_tier.h"
+#include "cache/slot_file.h"
 #include "cache/timeline.h"
 #include "engine/batch.h"
 #include "engine/identity.h"
@@ -63,8 +66,22 @@ class EngineImpl final : public Engine {
   EngineStats stats() const override;
   std::shared_ptr<Generation> generate(GenerationRequest request,
                                        std::shared_ptr<GenerationSink> sink) override;
+  SlotReport save_slot(int32_t slot, uint64_t scope, const std::string& path) override;
+  SlotReport restore_slot(int32_t slot, uint64_t scope, const std::string& path) override;
+  SlotReport erase_slot(int32_t slot, uint64_t scope) override;
 
  private:
+  // What ended last in a place.
+  struct Slot {
+    uint64_t scope = 0;
+    std::vector<TokenId> tokens;
+  };
+  // Between two steps, while the caller waits. Throws what `task` throws, Error{kUnavailable} at the end.
+  void on_engine_thread(const std::function<void()>& task);
+  void run_errands();
+  Slot& slot_of(int32_t slot);
+  int32_t free_slot(int32_t wanted) const;
+  cache::DiskLayout disk_layout();
   void run();
   bool admit();  // false: the engine is closing
   void drop_cancelled();
@@ -94,14 +111,17 @@ class EngineImpl final : public Engine {
   Batch batch_;
   double seconds_per_row_ = 0;     // of prefill, a moving average
   double seconds_per_decode_ = 0;  // of a step that decodes alone, another
+  std::vector<Slot> slots_;
+  std::optional<ModelIdentity> identity_;
   size_t first_prefill_ = 0;       // whose turn it is among those that prefill
   Clock::time_point next_relief_{};
 
-  mutable std::mutex mutex_;  // guards waiting_, running_'s size, stats_, closing_
+  mutable std::mutex mutex_;  // guards waiting_, running_'s size, stats_, errands_, closing_
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Sequence>> waiting_;
   std::vector<std::shared_ptr<Sequence>> running_;
   EngineStats stats_;
+  std::deque<std::packaged_task<void()>> errands_;
   bool closing_ = false;
   bool disk_event_ = false;                // something was read or written
   std::unique_ptr<cache::DiskTier> disk_;  // null: none. Its threads use what stands above
@@ -134,6 +154,7 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
   prepared_.load(options_, info_.file_name, progress);
   logits_stride_ = plan::row_stride(n_vocab);
   logits_.reset(new float[logits_stride_ * options_.n_parallel]);
+  slots_.resize(options_.n_parallel);
   if (!options_.cache_disk.empty()) open_disk();
   thread_ = std::thread([this] { run(); });
 }
@@ -144,13 +165,13 @@ void EngineImpl::open_disk() {
     if (options_.on_notice) options_.on_notice(text);
   };
   const auto trouble = trouble_of([&] {
-    const ModelIdentity id = identify(prepared_, max_rows_);
+    identity_ = identify(prepared_, max_rows_);
     cache::DiskTier::Options o;
-    o.identity = id.hash;
+    o.identity = identity_->hash;
     o.settle = std::chrono::milliseconds(options_.cache_disk_settle_ms);
     o.store.folder = options_.cache_disk;
     o.store.max_bytes = options_.cache_disk_bytes;
-    o.store.model = id.folder;
+    o.store.model = identity_->folder;
     o.store.notice = tell;
     o.store.wake = [this] {
       {
@@ -211,6 +232,7 @@ EngineStats EngineImpl::stats() const {
 // One step after another, as long as anything runs.
 void EngineImpl::run() {
   while (admit()) {
+    run_errands();
     if (disk_) disk_->save();
     relieve_memory();
     drop_cancelled();
@@ -221,6 +243,7 @@ void EngineImpl::run() {
   for (auto& s : std::vector(running_)) fail(s.get(), closing);
   for (auto& s : waiting_) s->fail(closing);
   waiting_.clear();
+  run_errands();
   if (disk_) disk_->save_all(Clock::now() + kSaveAtEnd);
 }
 
@@ -229,7 +252,7 @@ void EngineImpl::run() {
 bool EngineImpl::admit() {
   std::unique_lock lock(mutex_);
   const auto woken = [&] {
-    return closing_ || disk_event_ || !running_.empty() ||
+    return closing_ || disk_event_ || !errands_.empty() || !running_.empty() ||
            std::any_of(waiting_.begin(), waiting_.end(), [](const auto& s) { return !s->waits_for_disk; });
   };
   while (!wake_.wait_for(lock, kReliefInterval, woken)) {
@@ -272,7 +295,10 @@ bool EngineImpl::admit() {
     }
     waiting_.erase(next);
     if (disk_) disk_->release(s.get());
-    if (failed.empty() || failed.back().first != s) running_.push_back(s);
+    if (failed.empty() || failed.back().first != s) {
+      s->slot = free_slot(s->wanted_slot());
+      running_.push_back(s);
+    }
   }
   lock.unlock();
   for (const auto& [s, error] : failed) s->fail(error);
@@ -289,6 +315,101 @@ bool EngineImpl::waits_for_disk(Sequence& s) {
   s.waits_for_disk = r == Restore::kReading || r == Restore::kBusy;
   if (!s.waits_for_disk) s.set_looked_on_disk(r == Restore::kDone ? disk_->restored_tokens() : 0);
   return s.waits_for_disk;
+}
+
+// ---- Places, for people who name them
+
+void EngineImpl::on_engine_thread(const std::function<void()>& task) {
+  std::packaged_task<void()> errand(task);
+  auto done = errand.get_future();
+  {
+    std::lock_guard lock(mutex_);
+    if (closing_) throw Error(ErrorCode::kUnavailable, "The engine is closing.");
+    errands_.push_back(std::move(errand));
+  }
+  wake_.notify_all();
+  done.get();
+}
+
+void EngineImpl::run_errands() {
+  std::deque<std::packaged_task<void()>> errands;
+  {
+    std::lock_guard lock(mutex_);
+    errands.swap(errands_);
+  }
+  for (auto& errand : errands) errand();
+}
+
+EngineImpl::Slot& EngineImpl::slot_of(int32_t slot) {
+  if (slot < 0 || slot >= options_.n_parallel)
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("There is no slot {}: they go from 0 to {}.", slot, options_.n_parallel - 1));
+  return slots_[slot];
+}
+
+int32_t EngineImpl::free_slot(int32_t wanted) const {
+  const auto is_free = [&](int32_t slot) {
+    return std::none_of(running_.begin(), running_.end(), [&](const auto& r) { return r->slot == slot; });
+  };
+  if (wanted >= 0 && wanted < options_.n_parallel && is_free(wanted)) return wanted;
+  int32_t slot = 0;
+  while (!is_free(slot)) ++slot;  // fewer run than there are places
+  return slot;
+}
+
+cache::DiskLayout EngineImpl::disk_layout() {
+  if (!identity_) identity_ = identify(prepared_, max_rows_);
+  return {identity_->hash, pool_.page_bytes(), pool_.state_bytes()};
+}
+
+SlotReport EngineImpl::save_slot(int32_t slot, uint64_t scope, const std::string& path) {
+  std::optional<cache::SlotFile> file;
+  const auto let_go = [&] { file.reset(); };  // its pages are this engine's to free
+  on_engine_thread([&] {
+    const Slot& s = slot_of(slot);
+    file.emplace(pool_, tree_, disk_layout(), scope);
+    if (s.scope == scope && !s.tokens.empty() && file->hold(s.tokens)) return;
+    file.reset();
+    throw Error(ErrorCode::kNotFound, fmt::format("Slot {} holds no conversation of yours.", slot));
+  });
+  SlotReport report{static_cast<int32_t>(file->tokens().size()), 0};
+  const auto trouble = trouble_of([&] { report.n_bytes = file->write(path); });
+  on_engine_thread(let_go);
+  if (trouble) throw *trouble;
+  return report;
+}
+
+SlotReport EngineImpl::restore_slot(int32_t slot, uint64_t scope, const std::string& path) {
+  std::optional<cache::SlotFile> file;
+  on_engine_thread([&] {
+    slot_of(slot);
+    file.emplace(pool_, tree_, disk_layout(), scope);
+  });
+  file->open(path, info_.n_ctx);
+  SlotReport report{static_cast<int32_t>(file->tokens().size()), 0};
+  auto trouble = trouble_of([&] {
+    on_engine_thread([&] { file->make_room(); });
+    report.n_bytes = file->read();
+    on_engine_thread([&] {
+      file->join();
+      slot_of(slot) = {scope, file->tokens()};
+    });
+  });
+  on_engine_thread([&] { file.reset(); });
+  if (trouble) throw *trouble;
+  return report;
+}
+
+SlotReport EngineImpl::erase_slot(int32_t slot, uint64_t scope) {
+  SlotReport report;
+  on_engine_thread([&] {
+    Slot& s = slot_of(slot);
+    if (s.scope != scope) return;
+    tree_.forget(scope, s.tokens);
+    report.n_tokens = static_cast<int32_t>(s.tokens.size());
+    s = {};
+  });
+  return report;
 }
 
 // Whether its prompt would fit beside what runs and its prompts: who comes later must not soon make others
@@ -316,6 +437,8 @@ bool EngineImpl::waits_for_company(const Sequence& s) const {
 // Takes a sequence out of the running ones and frees its memory, before its last event is sent: when
 // a client hears of the end, the engine has forgotten it.
 std::shared_ptr<Sequence> EngineImpl::remove(Sequence* s, bool keep) {
+  if (keep && s->slot >= 0)
+    slots_[s->slot] = {s->scope(), {s->tokens().begin(), s->tokens().begin() + s->computed()}};
   s->leave(keep);
   std::lock_guard lock(mutex_);
   const GenerationStats& g = s->stats();
@@ -496,6 +619,18 @@ void EngineImpl::collect(plan::Status status) {
 
 }  // namespace
 }  // namespace engine
+
+namespace {
+
+[[noreturn]] void no_slots() {
+  throw Error(ErrorCode::kUnsupported, "This engine saves no conversations.");
+}
+
+}  // namespace
+
+SlotReport Engine::save_slot(int32_t, uint64_t, const std::string&) { no_slots(); }
+SlotReport Engine::restore_slot(int32_t, uint64_t, const std::string&) { no_slots(); }
+SlotReport Engine::erase_slot(int32_t, uint64_t) { no_slots(); }
 
 std::unique_ptr<Engine> Engine::load(const EngineOptions& options, const ProgressFn& progress) {
   return std::make_unique<engine::EngineImpl>(options, progress);

@@ -27,6 +27,8 @@ class Sequence final : public Generation {
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
 
   uint64_t group() const { return request_.group; }
+  int32_t wanted_slot() const { return request_.slot; }
+  int32_t slot = -1;  // the place it runs in
   cache::PrefixTree::Scope scope() const { return request_.cache_scope; }
   std::span<const TokenId> tokens() const { return tokens_; }
   // Memory that its tokens so far and a little more will take beyond what it has. Bytes.

@@ -430,6 +430,74 @@ TEST(DiskCache, TwoProgramsMayShareTheFolder) {
   EXPECT_EQ(finished(*b, r)->stats.n_restored, 699);
 }
 
+// ---- Slots
+
+TEST_P(DiskFilesTest, ASlotGoesToAFileAndBack) {
+  Cold cold(GetParam());
+  EngineOptions o = options();
+  o.cache_disk.clear();
+  fs::create_directories(folder_.path());
+  const std::string file = folder_.path() + "/talk.bin";
+  const auto error_of = [](auto&& f) -> std::optional<ErrorCode> {
+    try {
+      f();
+      return std::nullopt;
+    } catch (const Error& e) {
+      EXPECT_GT(std::string(e.what()).size(), 20u);
+      return e.code();
+    }
+  };
+  for (const int n : {5, 300, 513 - 5, 700}) {  // its answer of 5 ends at a page's end, or not
+    SCOPED_TRACE(n);
+    GenerationRequest r = greedy(random_tokens(n, 1), 5);
+    r.slot = 2;
+    int saved = 0;
+    {
+      auto engine = Engine::load(o);
+      EXPECT_EQ(error_of([&] { engine->save_slot(2, 0, file); }), ErrorCode::kNotFound);
+      EXPECT_EQ(error_of([&] { engine->save_slot(99, 0, file); }), ErrorCode::kNotFound);
+      const auto c = finished(*engine, r);
+      r.prompt = joined(joined(r.prompt, c->tokens), random_tokens(20, 2));
+      EXPECT_EQ(error_of([&] { engine->save_slot(2, 1, file); }), ErrorCode::kNotFound);  // another key's
+      const SlotReport report = engine->save_slot(2, 0, file);
+      saved = report.n_tokens;
+      EXPECT_EQ(saved, n + 4);
+      EXPECT_EQ(report.n_bytes, fs::file_size(file));
+      EXPECT_EQ(fs::status(file).permissions(), fs::perms(0600));
+      EXPECT_EQ(error_of([&] { engine->save_slot(2, 0, folder_.path() + "/none/x"); }), ErrorCode::kIo);
+    }
+    auto engine = Engine::load(o);
+    EXPECT_EQ(error_of([&] { engine->restore_slot(0, 1, file); }), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error_of([&] { engine->restore_slot(0, 0, file + "x"); }), ErrorCode::kNotFound);
+    EXPECT_EQ(engine->restore_slot(0, 0, file).n_tokens, saved);
+    const auto c = finished(*engine, r);
+    EXPECT_EQ(c->stats.n_cached, saved);
+    EXPECT_EQ(bits_of(*c), cold.answer(r));
+    // Once more, to another file, by what was restored.
+    engine->restore_slot(3, 0, file);
+    engine->save_slot(3, 0, file + "2");
+    EXPECT_EQ(fs::file_size(file + "2"), fs::file_size(file));
+    EXPECT_EQ(engine->erase_slot(3, 0).n_tokens, saved);
+    EXPECT_EQ(error_of([&] { engine->save_slot(3, 0, file); }), ErrorCode::kNotFound);
+    // Damage anywhere is found before anything is served.
+    std::ifstream in(file, std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(in)), {});
+    std::mt19937 rng(n);
+    for (int i = 0; i < 40; ++i) {
+      std::string bad = bytes;
+      if (i % 2)
+        bad.resize(rng() % bad.size());
+      else
+        bad[i < 10 ? rng() % 128 : rng() % bad.size()] ^= static_cast<char>(1 << rng() % 8);
+      std::ofstream(file + "3", std::ios::binary) << bad;
+      const auto error = error_of([&] { engine->restore_slot(0, 0, file + "3"); });
+      // Whole records without the last ones are a shorter conversation.
+      if (!(i % 2)) EXPECT_TRUE(error) << i;
+    }
+    EXPECT_EQ(bits_of(*finished(*engine, r)), cold.answer(r));
+  }
+}
+
 // ---- kill -9
 
 // What the child does until it is killed: the same requests as the parent will send, in the order of `seed`.

@@ -45,6 +45,7 @@ struct ApiOptions {
   CacheScope cache_scope = CacheScope::kKey;
   bool metrics = true;                 // GET /metrics
   bool slots = true;                   // GET /slots
+  std::string slot_save_path;          // POST /slots/ID?action=save and restore: their files' folder; "": none
   bool https = false;                  // how clients reach it: for settings that name its address
   std::string build_info = "moraine";  // in /props and system_fingerprint
   // Called on any thread, one line without a line end. Request texts are never logged.

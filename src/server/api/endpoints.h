@@ -22,6 +22,7 @@ void list_models(const Call& call);  // models.cpp
 void get_model(const Call& call);    // models.cpp: /v1/models/ID
 void props(const Call& call);        // status.cpp
 void slots(const Call& call);
+void slot_action(const Call& call);  // slots.cpp: /slots/ID?action=
 void metrics(const Call& call);
 void health(const Call& call);
 void connect_page(const Call& call);  // connect.cpp: /connect/CLIENT

@@ -43,7 +43,7 @@ constexpr Route kRoutes[] = {
     {"/models/load", "POST", to_come},
     {"/models/unload", "POST", to_come},
     {"/props", "POST", to_come},
-    {"/slots/*", "POST", to_come},
+    {"/slots/*", "POST", slot_action},
     {"/infill", "POST", to_come},
     {"/v1/embeddings", "POST", to_come},
     {"/embeddings", "POST", to_come},

@@ -1,6 +1,7 @@
 // An exchange without a socket: a request made by hand, an answer kept for the test to look at.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -18,7 +19,9 @@ class FakeExchange : public http::Exchange {
   FakeExchange(std::string method, std::string path, std::string body = "",
                std::vector<http::Header> headers = {}) {
     request_.method = std::move(method);
-    request_.path = std::move(path);
+    const std::size_t query = std::min(path.find('?'), path.size());
+    request_.query = path.substr(std::min(path.size(), query + 1));
+    request_.path = path.substr(0, query);
     request_.body = std::move(body);
     request_.headers = std::move(headers);
   }
