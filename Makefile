@@ -13,7 +13,7 @@ PYTHON  := .venv/bin/python
 export PATH := $(CURDIR)/.cache/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-asan test-tsan fuzz build build-all setup setup-dev model model-gemma \
+.PHONY: help run test test-all test-asan test-tsan fuzz build build-all setup setup-dev model model-gemma package \
         bench format lint clean
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "  make build        the program alone: $(PROGRAM), then $(PROGRAM) --help"
 	@echo "  make model        fetch the default model into models/ (98 MB)"
 	@echo "  make model-gemma  fetch a second model, for tests (253 MB; Gemma's terms apply)"
+	@echo "  make package      a tarball, a .deb and a PKGBUILD, in dist/"
 	@echo "  make bench        speed on this machine, beside llama.cpp and ik_llama.cpp"
 	@echo "  make format       lay out the C++ code with clang-format"
 	@echo "  make lint         look for mistakes with clang-tidy in what you changed (ALL=1: everywhere)"
@@ -73,6 +74,9 @@ model-gemma: setup
 bench: build model model-gemma
 	@$(PYTHON) bench/peers.py
 
+package: setup
+	@scripts/package $(JOBS)
+
 format: setup-dev
 	@scripts/format
 
@@ -84,4 +88,4 @@ fuzz: setup-dev
 	@scripts/fuzz $(or $(SECONDS),60)
 
 clean:
-	rm -rf build build-dev build-asan build-tsan build-fuzz
+	rm -rf build build-dev build-package dist build-asan build-tsan build-fuzz

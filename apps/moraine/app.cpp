@@ -121,6 +121,7 @@ constexpr CommandInfo kCommands[] = {
     {"logs", kLogs, "[PROCESS, PORT OR NAME] [options]", "what a server has logged", logs},
     {"service", kService, "install MODEL | uninstall | status", "the server as a systemd service of yours", service,
      kServiceDetails},
+    {"self-test", kSelfTest, "", "whether this build computes rightly on this CPU", self_test},
     {"cache", kCache, "[clear] [options]", "what finished prompts left on disk", cache, kCacheDetails},
     {"doctor", kDoctor, "[MODEL] [options]", "say what this machine can hold, and how it can hold more",
      doctor, kDoctorDetails},
@@ -257,8 +258,8 @@ void place_arguments(Invocation& invocation, const CommandInfo& c) {
     if (rest.size() > 1) invocation.settings.connect.arguments.assign(rest.begin() + 1, rest.end());
     return;
   }
-  if (c.command & (kPs | kStop | kLogs | kService)) {
-    const size_t most = c.command == kPs ? 0 : c.command == kService ? 2 : 1;
+  if (c.command & (kPs | kStop | kLogs | kService | kSelfTest)) {
+    const size_t most = c.command & (kPs | kSelfTest) ? 0 : c.command == kService ? 2 : 1;
     if (rest.size() > most) throw options::UsageError(fmt::format("unexpected argument {}", rest[most]));
     Settings& s = invocation.settings;
     if (c.command == kService) {

@@ -55,6 +55,7 @@ int ps(Invocation& invocation);
 int stop(Invocation& invocation);
 int logs(Invocation& invocation);
 int service(Invocation& invocation);
+int self_test(Invocation& invocation);
 int connect(Invocation& invocation);
 int launch(Invocation& invocation);
 

@@ -27,7 +27,8 @@ enum Command : unsigned {
   kPs = 8192,
   kStop = 16384,
   kLogs = 32768,
-  kService = 65536
+  kService = 65536,
+  kSelfTest = 131072
 };
 const char* command_name(unsigned command) noexcept;  // "serve"; "" for other bits
 

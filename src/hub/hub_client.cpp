@@ -1,6 +1,5 @@
 #include "hub/hub_client.h"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 #include <moraine/error.h>
 
@@ -10,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "hub/curl_api.h"
 #include "hub/quantization.h"
 
 namespace moraine::hub {
@@ -79,7 +79,7 @@ std::chrono::milliseconds retry_after(const Response& response) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
   if (error == std::errc() && end == text.data() + text.size())
     return std::chrono::seconds(std::clamp<int64_t>(seconds, 0, 1'000'000));
-  const time_t when = curl_getdate(std::string(text).c_str(), nullptr);
+  const time_t when = curl().getdate(std::string(text).c_str(), nullptr);
   if (when < 0) return -1ms;
   return std::chrono::seconds(std::clamp<int64_t>(when - std::time(nullptr), 0, 1'000'000));
 }

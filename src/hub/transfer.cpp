@@ -1,6 +1,5 @@
 #include "hub/transfer.h"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 #include <moraine/error.h>
 
@@ -8,28 +7,24 @@
 #include <utility>
 #include <vector>
 
+#include "hub/curl_api.h"
+
 namespace moraine::hub {
 namespace {
 
 constexpr size_t kMaxHeaders = 200, kMaxHeaderBytes = 16 << 10, kMaxFailureBytes = 64 << 10;
 
-// libcurl's own set-up, once for the program.
-void initialise() {
-  static const CURLcode done = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (done != CURLE_OK) throw Error(ErrorCode::kInternal, "The network library could not be set up.");
-}
-
 struct UrlHandle {
-  CURLU* url = curl_url();
+  CURLU* url = curl().url();
   UrlHandle() = default;
   UrlHandle(const UrlHandle&) = delete;
   UrlHandle& operator=(const UrlHandle&) = delete;
-  ~UrlHandle() { curl_url_cleanup(url); }
+  ~UrlHandle() { curl().url_cleanup(url); }
   std::string get(CURLUPart part, unsigned flags = 0) const {
     char* text = nullptr;
-    if (curl_url_get(url, part, &text, flags) != CURLUE_OK) return {};
+    if (curl().url_get(url, part, &text, flags) != CURLUE_OK) return {};
     std::string out(text);
-    curl_free(text);
+    curl().free(text);
     return out;
   }
 };
@@ -62,7 +57,7 @@ std::string_view Response::header(std::string_view name) const {
 
 std::string origin_of(const std::string& text) {
   UrlHandle handle;
-  if (curl_url_set(handle.url, CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) return {};
+  if (curl().url_set(handle.url, CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) return {};
   const std::string scheme = lower(handle.get(CURLUPART_SCHEME));
   if (!is_http(scheme)) return {};
   return scheme + "://" + lower(handle.get(CURLUPART_HOST)) + ":" +
@@ -71,9 +66,9 @@ std::string origin_of(const std::string& text) {
 
 std::string redirect_target(const std::string& url, const std::string& location) {
   UrlHandle handle;
-  if (location.empty() || curl_url_set(handle.url, CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) return {};
+  if (location.empty() || curl().url_set(handle.url, CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) return {};
   const std::string before = handle.get(CURLUPART_SCHEME);
-  if (curl_url_set(handle.url, CURLUPART_URL, location.c_str(), 0) != CURLUE_OK) return {};
+  if (curl().url_set(handle.url, CURLUPART_URL, location.c_str(), 0) != CURLUE_OK) return {};
   const std::string after = lower(handle.get(CURLUPART_SCHEME));
   if (!is_http(after) || (before == "https" && after != "https")) return {};
   return handle.get(CURLUPART_URL);
@@ -92,7 +87,7 @@ struct Connection::State {
 
   void read_status() {
     long status = 0;
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    curl().easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     response.status = static_cast<int>(status);
   }
 
@@ -148,15 +143,14 @@ struct Connection::State {
 };
 
 Connection::Connection(const TransferOptions& options) : state_(std::make_unique<State>()) {
-  initialise();
   state_->options = options;
   if (state_->options.ca_file.empty()) state_->options.ca_file = system_ca_file();
-  state_->easy = curl_easy_init();
+  state_->easy = curl().easy_init();
   if (!state_->easy) throw Error(ErrorCode::kOutOfMemory, "There is not enough memory for a connection.");
 }
 
 Connection::~Connection() {
-  if (state_->easy) curl_easy_cleanup(state_->easy);
+  if (state_->easy) curl().easy_cleanup(state_->easy);
 }
 
 Response Connection::send(const Request& request) {
@@ -167,38 +161,39 @@ Response Connection::send(const Request& request) {
   s.told_headers = s.stopped = s.too_large = false;
   s.error[0] = '\0';
 
-  curl_easy_reset(easy);  // keeps the connection
-  curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));  // one stream each
-  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, s.error);
-  curl_easy_setopt(easy, CURLOPT_USERAGENT, s.options.user_agent.c_str());
-  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(s.options.connect_timeout.count()));
-  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(s.options.stall_timeout.count()));
-  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L << 10);
-  curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
-  curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, State::on_progress);
-  curl_easy_setopt(easy, CURLOPT_XFERINFODATA, &s);
-  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, State::on_header);
-  curl_easy_setopt(easy, CURLOPT_HEADERDATA, &s);
-  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, State::on_data);
-  curl_easy_setopt(easy, CURLOPT_WRITEDATA, &s);
-  if (!s.options.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, s.options.ca_file.c_str());
+  curl().easy_reset(easy);  // keeps the connection
+  curl().easy_setopt(easy, CURLOPT_URL, request.url.c_str());
+  curl().easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl().easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  curl().easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                     static_cast<long>(CURL_HTTP_VERSION_1_1));  // one stream each
+  curl().easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  curl().easy_setopt(easy, CURLOPT_ERRORBUFFER, s.error);
+  curl().easy_setopt(easy, CURLOPT_USERAGENT, s.options.user_agent.c_str());
+  curl().easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(s.options.connect_timeout.count()));
+  curl().easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl().easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(s.options.stall_timeout.count()));
+  curl().easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L << 10);
+  curl().easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+  curl().easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, State::on_progress);
+  curl().easy_setopt(easy, CURLOPT_XFERINFODATA, &s);
+  curl().easy_setopt(easy, CURLOPT_HEADERFUNCTION, State::on_header);
+  curl().easy_setopt(easy, CURLOPT_HEADERDATA, &s);
+  curl().easy_setopt(easy, CURLOPT_WRITEFUNCTION, State::on_data);
+  curl().easy_setopt(easy, CURLOPT_WRITEDATA, &s);
+  if (!s.options.ca_file.empty()) curl().easy_setopt(easy, CURLOPT_CAINFO, s.options.ca_file.c_str());
   std::string range;
   if (request.range) {
     range = fmt::format("{}-{}", request.range->begin, request.range->end - 1);
-    curl_easy_setopt(easy, CURLOPT_RANGE, range.c_str());
+    curl().easy_setopt(easy, CURLOPT_RANGE, range.c_str());
   }
-  std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(nullptr, curl_slist_free_all);
+  std::unique_ptr<curl_slist, decltype(curl().slist_free_all)> headers(nullptr, curl().slist_free_all);
   if (!request.token.empty()) {
-    headers.reset(curl_slist_append(nullptr, ("Authorization: Bearer " + request.token).c_str()));
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
+    headers.reset(curl().slist_append(nullptr, ("Authorization: Bearer " + request.token).c_str()));
+    curl().easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
   }
 
-  const CURLcode code = curl_easy_perform(easy);
+  const CURLcode code = curl().easy_perform(easy);
   if (s.options.cancelled && *s.options.cancelled) throw Error(ErrorCode::kCancelled, "Stopped.");
   s.read_status();
   if (code == CURLE_OK) {
@@ -206,7 +201,7 @@ Response Connection::send(const Request& request) {
   } else if (s.too_large) {
     s.response.problem = fmt::format("the answer is larger than {} bytes", request.max_body_bytes);
   } else if (!s.stopped) {
-    s.response.problem = s.error[0] ? s.error : curl_easy_strerror(code);
+    s.response.problem = s.error[0] ? s.error : curl().easy_strerror(code);
     if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT) s.response.status = 0;
   }
   return std::move(s.response);
