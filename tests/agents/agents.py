@@ -8,6 +8,7 @@ what the engine reported of each generation.
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -215,13 +216,20 @@ def scenario_of(client, repository, thinking):
 
 def run(client, repository, environment, command):
     """Runs `command` with the client's arguments and the task behind it."""
+    process = subprocess.Popen([*command, *client.arguments, TASK], cwd=repository, env=environment, text=True,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               start_new_session=True)
+    late = False
     try:
-        done = subprocess.run([*command, *client.arguments, TASK], cwd=repository, env=environment,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=CLIENT_TIMEOUT_S)
-    except subprocess.TimeoutExpired as late:
-        pytest.fail(f"{client.name} did not finish:\n{(late.stdout or b'').decode()[-3000:]}", pytrace=False)
-    text, calls = client.read(list(lines_of_json(done.stdout)))
-    return Run(done.returncode, text, calls, done.stdout[-6000:] + done.stderr[-3000:])
+        output, errors = process.communicate(timeout=CLIENT_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        late = True
+        os.killpg(process.pid, signal.SIGKILL)  # what it started too
+        output, errors = process.communicate()
+    if late:
+        pytest.fail(f"{client.name} did not finish:\n{output[-3000:]}{errors[-3000:]}", pytrace=False)
+    text, calls = client.read(list(lines_of_json(output)))
+    return Run(process.returncode, text, calls, output[-6000:] + errors[-3000:])
 
 
 def work(client, scripted, tmp_path, how, thinking=False):

@@ -19,18 +19,22 @@ CONTEXT = 128000
 
 
 @pytest.fixture(scope="session")
-def long_server(start_server, tmp_path_factory):
-    """A server with room for agents."""
+def long_model(tmp_path_factory):
+    """A random model with room for agents."""
     model = tmp_path_factory.mktemp("model") / "coder.gguf"
     subprocess.run([sys.executable, ROOT / "tools/make_models.py", "--arch", "qwen3next", "--ctx", "131072", "--out",
                     model], check=True, stdout=subprocess.DEVNULL)
-    return start_server("-c", str(CONTEXT), "--alias", "coder", model=model)
+    return model
 
 
 @pytest.fixture(scope="session")
-def keyed_server(start_server, long_server, tmp_path_factory):
-    model = next(tmp_path_factory.getbasetemp().glob("model*/coder.gguf"))
-    return start_server("-c", str(CONTEXT), "--alias", "coder", "--api-key", "s3cret", model=model)
+def long_server(start_server, long_model):
+    return start_server("-c", str(CONTEXT), "--alias", "coder", model=long_model)
+
+
+@pytest.fixture(scope="session")
+def keyed_server(start_server, long_model):
+    return start_server("-c", str(CONTEXT), "--alias", "coder", "--api-key", "s3cret", model=long_model)
 
 
 class Person:
@@ -242,3 +246,14 @@ def test_launch_changes_this_run_alone(person, keyed_server, client, tmp_path):
 def test_launch_says_how_a_client_is_installed(person, long_server, tmp_path):
     person.environment["PATH"] = str(tmp_path)
     assert "npm install -g opencode-ai" in person.moraine("launch", "opencode", "--url", long_server.url, code=1)
+
+
+def test_launch_passes_a_signal_on(person, long_server, tmp_path):
+    (tmp_path / "opencode").write_text("#!/bin/sh\ntrap 'echo ended; exit 9' TERM\necho started\nwhile :; do sleep 0.1; done\n")
+    (tmp_path / "opencode").chmod(0o755)
+    person.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    process = subprocess.Popen([PROGRAM, "launch", "opencode", "--url", long_server.url], cwd=person.project,
+                               env=person.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "started\n"
+    process.terminate()
+    assert process.communicate(timeout=30)[0] == "ended\n" and process.returncode == 9
