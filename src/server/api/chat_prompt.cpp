@@ -264,8 +264,9 @@ ChatPrompt chat_prompt(const Call& call, const Fields& body) {
   prompt.text += unfinished;
   const Tokenizer& tokenizer = *call.model->tokenizer;
   const uint64_t scope = cache_scope(call);
-  HistoryTokens history = encode_history(tokenizer, *call.model->turns, scope, prompt.text,
-                                         {prompt.format, prompt.tools, prompt.parser_options.calls});
+  HistoryTokens history =
+      encode_history(tokenizer, *call.model->turns, scope, prompt.text,
+                     {prompt.format, prompt.tools, prompt.parser_options.calls, tools_json});
   prompt.tokens = std::move(history.tokens);
   prompt.place = turn_place(scope, prompt.text);
   if (history.reasoning_missing) prompt.note = reasoning_note(shown);

@@ -1,6 +1,7 @@
 #include "server/api/history.h"
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -17,25 +18,67 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
 }
 
-// The order of members tells nothing, and 1.0 is 1: JavaScript's clients write it so.
-bool equal_arguments(const std::string& a, const std::string& b) {
-  if (a == b) return true;
-  const auto x = nlohmann::json::parse(a, nullptr, /*allow_exceptions=*/false);
-  const auto y = nlohmann::json::parse(b, nullptr, /*allow_exceptions=*/false);
-  return !x.is_discarded() && x == y;
+using UnorderedJson = nlohmann::json;  // the order of an object's members tells nothing
+
+UnorderedJson parsed(std::string_view text) {
+  return UnorderedJson::parse(text, nullptr, /*allow_exceptions=*/false);
 }
 
-bool equal_calls(const std::vector<chat::ToolCall>& a, const std::vector<chat::ToolCall>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
-    return x.id == y.id && x.name == y.name && equal_arguments(x.arguments, y.arguments);
-  });
+const UnorderedJson* member(const UnorderedJson* object, const char* name) {
+  if (object == nullptr || !object->is_object()) return nullptr;
+  const auto it = object->find(name);
+  return it != object->end() ? &*it : nullptr;
 }
+
+// Calls that say the same. Tools are looked at only where something was filled in.
+class CallComparison {
+ public:
+  explicit CallComparison(std::string_view tools_json) : tools_json_(tools_json) {}
+
+  bool same(const std::vector<chat::ToolCall>& generated, const std::vector<chat::ToolCall>& echoed) {
+    return std::equal(generated.begin(), generated.end(), echoed.begin(), echoed.end(),
+                      [&](const auto& a, const auto& b) {
+                        return a.id == b.id && a.name == b.name && same_arguments(a, b);
+                      });
+  }
+
+ private:
+  bool same_arguments(const chat::ToolCall& generated, const chat::ToolCall& echoed) {
+    if (generated.arguments == echoed.arguments) return true;
+    const UnorderedJson a = parsed(generated.arguments);
+    UnorderedJson b = parsed(echoed.arguments);
+    if (a == b) return !a.is_discarded();  // 1.0 is 1, which is how JavaScript's clients write it
+    if (!a.is_object() || !b.is_object()) return false;
+    const UnorderedJson* properties = properties_of(echoed.name);
+    for (auto it = b.begin(); it != b.end();) {
+      const UnorderedJson* normal = member(member(properties, it.key().c_str()), "default");
+      const bool filled_in = !a.contains(it.key()) && normal != nullptr && *normal == it.value();
+      it = filled_in ? b.erase(it) : std::next(it);
+    }
+    return a == b;
+  }
+
+  const UnorderedJson* properties_of(const std::string& tool) {
+    if (tools_.is_null()) tools_ = parsed(tools_json_);
+    if (!tools_.is_array()) return nullptr;
+    for (const UnorderedJson& item : tools_) {
+      const UnorderedJson* function = member(&item, "function");
+      const UnorderedJson* name = member(function, "name");
+      if (name != nullptr && *name == tool) return member(member(function, "parameters"), "properties");
+    }
+    return nullptr;
+  }
+
+  const std::string_view tools_json_;
+  UnorderedJson tools_;  // null: not parsed yet
+};
 
 enum class Likeness : uint8_t { kSame, kReasoningMissing, kOther };
 
 class TurnComparison {
  public:
-  TurnComparison(const TurnReader& reader, std::string_view prompt) : reader_(reader) {
+  TurnComparison(const TurnReader& reader, CallComparison& calls, std::string_view prompt)
+      : reader_(reader), calls_(calls) {
     // One seed: ids that are not in the text are the same on both sides.
     options_.calls = reader.calls;
     options_.reasoning = chat::reasoning_start(reader.format, prompt, "");
@@ -44,7 +87,7 @@ class TurnComparison {
   Likeness of(std::string_view generated, std::string_view echoed) const {
     if (generated == echoed) return Likeness::kSame;
     const chat::ParsedMessage a = read(generated), b = read(echoed);
-    if (trimmed(a.content) != trimmed(b.content) || !equal_calls(a.tool_calls, b.tool_calls))
+    if (trimmed(a.content) != trimmed(b.content) || !calls_.same(a.tool_calls, b.tool_calls))
       return Likeness::kOther;
     if (trimmed(a.reasoning) == trimmed(b.reasoning)) return Likeness::kSame;
     return trimmed(b.reasoning).empty() ? Likeness::kReasoningMissing : Likeness::kOther;
@@ -57,6 +100,7 @@ class TurnComparison {
   }
 
   const TurnReader& reader_;
+  CallComparison& calls_;
   chat::ParserOptions options_;
 };
 
@@ -115,6 +159,7 @@ HistoryTokens encode_history(const Tokenizer& tokenizer, TurnStore& turns, uint6
   };
   // A token that ends every text would end every piece.
   const auto found = tokenizer.special().add_eos ? std::vector<TurnStore::Found>() : turns.find(scope, text);
+  CallComparison calls(reader.tools_json);
   std::size_t placed = 0;  // where the last turn began
   for (const auto& [begin, turn] : found) {
     if (begin == placed || begin < at || begin == text.size() || turn->text.empty()) continue;
@@ -128,7 +173,7 @@ HistoryTokens encode_history(const Tokenizer& tokenizer, TurnStore& turns, uint6
       result.tokens.insert(result.tokens.end(), tokens.begin(), tokens.end());
       return result;
     }
-    const TurnComparison comparison(reader, text.substr(0, begin));
+    const TurnComparison comparison(reader, calls, text.substr(0, begin));
     const Likeness likeness = comparison.of(turn->text, text.substr(begin, end - begin));
     result.reasoning_missing |= likeness == Likeness::kReasoningMissing;
     if (likeness != Likeness::kSame) continue;

@@ -21,7 +21,8 @@ namespace moraine::server {
 struct TurnReader {
   const chat::OutputFormat& format;
   std::shared_ptr<const chat::ToolTypes> tools;
-  bool calls = false;  // tools are offered
+  bool calls = false;           // tools are offered
+  std::string_view tools_json;  // those, as the template shows them; empty: none
 };
 
 struct HistoryTokens {
@@ -32,8 +33,8 @@ struct HistoryTokens {
 
 // `text`: a prompt as its template rendered it. A turn stands as it was generated where the text before it is
 // the text of the prompt it was generated from, and where it says the same: the same content but for white
-// space around it, the same reasoning, the same calls with arguments of equal values. Anything else stays as
-// the template wrote it.
+// space around it, the same reasoning, the same calls with arguments of equal values, where a client may have
+// filled in what the tool's schema says is the default. Anything else stays as the template wrote it.
 HistoryTokens encode_history(const Tokenizer& tokenizer, TurnStore& turns, uint64_t scope,
                              std::string_view text, const TurnReader& reader);
 

@@ -50,7 +50,7 @@ constexpr const char* kAnswer =
     "<tool_call>{\"name\": \"read\",  \"arguments\": {\"path\":\"the \\u00e9.c\", \"n\": "
     "2.0}}\n</tool_call>\n";
 
-class History : public testing::Test {
+class History : public ::testing::Test {
  protected:
   explicit History(ApiOptions options = {}) : h(with_template(std::move(options))) {}
 
@@ -189,6 +189,29 @@ TEST_F(History, WhatSaysSomethingElseStaysAsItIsWritten) {
   other["reasoning_content"] = "Something else.";
   EXPECT_FALSE(next(other));
   EXPECT_TRUE(next(message));
+}
+
+TEST_F(History, WhatAClientFillsInByTheSchemaSaysNothing) {
+  Json tools = chat_tools();
+  tools[0]["function"]["parameters"]["properties"]["all"] = {{"type", "boolean"}, {"default", false}};
+  answers(kAnswer);
+  const auto ask = [&](const Json& messages) {
+    return h.post("/v1/chat/completions", {{"messages", messages}, {"tools", tools}});
+  };
+  Json message = echo_of(ask(Json::array({user("look")})));
+  const auto so_far = joined(prompt(), drawn(kAnswer));
+  Json& arguments = message["tool_calls"][0]["function"]["arguments"];
+  const std::string path = R"({"path":"the \u00e9.c",)";
+  for (const char* rest : {R"("n":2})", R"("n":2,"all":false})", R"("all":false,"n":2})"}) {
+    arguments = path + rest;
+    ask(Json::array({user("look"), message, result_of(message)}));
+    EXPECT_TRUE(begins_with(prompt(), so_far)) << rest;
+  }
+  for (const char* rest : {R"("n":2,"all":true})", R"("n":2,"other":false})", R"("all":false})"}) {
+    arguments = path + rest;
+    ask(Json::array({user("look"), message, result_of(message)}));
+    EXPECT_FALSE(begins_with(prompt(), so_far)) << rest;
+  }
 }
 
 TEST_F(History, ATemplateThatDropsOldReasoningHasItsWayAndTheLogSaysSo) {
