@@ -213,10 +213,15 @@ class Engine {
   // The conversation that ended last in a place (0 to n_parallel - 1), written to a file for its user alone,
   // or read from one, as if it had just ended there. They take as long as the file does. Errors: kNotFound
   // (no such place, file, or conversation of this scope in it), kCorruptFile, kIo, kOutOfMemory,
-  // kUnavailable.
-  virtual SlotReport save_slot(int32_t slot, uint64_t scope, const std::string& path);
-  virtual SlotReport restore_slot(int32_t slot, uint64_t scope, const std::string& path);
-  virtual SlotReport erase_slot(int32_t slot, uint64_t scope);  // forgets it, in memory
+  // kUnavailable; kUnsupported from engines that save none.
+  virtual SlotReport save_slot(int32_t, uint64_t /*scope*/, const std::string& /*path*/) { no_slots(); }
+  virtual SlotReport restore_slot(int32_t, uint64_t /*scope*/, const std::string& /*path*/) { no_slots(); }
+  virtual SlotReport erase_slot(int32_t, uint64_t /*scope*/) { no_slots(); }  // forgets it, in memory
+
+ private:
+  [[noreturn]] static void no_slots() {
+    throw Error(ErrorCode::kUnsupported, "This engine saves no conversations.");
+  }
 };
 
 }  // namespace moraine

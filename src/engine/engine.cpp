@@ -620,18 +620,6 @@ void EngineImpl::collect(plan::Status status) {
 }  // namespace
 }  // namespace engine
 
-namespace {
-
-[[noreturn]] void no_slots() {
-  throw Error(ErrorCode::kUnsupported, "This engine saves no conversations.");
-}
-
-}  // namespace
-
-SlotReport Engine::save_slot(int32_t, uint64_t, const std::string&) { no_slots(); }
-SlotReport Engine::restore_slot(int32_t, uint64_t, const std::string&) { no_slots(); }
-SlotReport Engine::erase_slot(int32_t, uint64_t) { no_slots(); }
-
 std::unique_ptr<Engine> Engine::load(const EngineOptions& options, const ProgressFn& progress) {
   return std::make_unique<engine::EngineImpl>(options, progress);
 }
