@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "server/api/errors.h"
 #include "server/api/sampling_fields.h"
 
 namespace moraine::app {
@@ -43,12 +44,24 @@ ChatSession::ChatSession(std::shared_ptr<Engine> engine, const Settings& setting
       server::sampling_defaults(engine_->info().sampling, settings.api.sampling);
   sampling_ = choice.params;
   random_seed_ = choice.random_seed;
+  form_ = server::standard_form(settings.api);
+  if (!form_.is_free())
+    constraints_ = std::make_unique<chat::AnswerConstraints>(tokenizer_, template_->output_format(), nullptr);
+  if (constraints_) bind();  // one that cannot be used is better told now
   clear();
 }
 
 void ChatSession::clear() {
   messages_.clear();
   if (!system_prompt_.empty()) messages_.push_back({"system", system_prompt_});
+}
+
+chat::AnswerConstraint ChatSession::bind() const {
+  try {
+    return form_.bind(*constraints_);
+  } catch (const server::ApiError& e) {
+    throw Error(ErrorCode::kInvalidArgument, e.what());
+  }
 }
 
 std::string ChatSession::messages_json() const {
@@ -69,6 +82,10 @@ Outcome ChatSession::ask(std::string_view question, Signals& signals,
     request.sampling = sampling_;
     if (random_seed_) request.sampling.seed = fresh_seed();
     request.max_tokens = max_tokens_;
+    if (constraints_) {
+      form_.start.reasoning = chat::reasoning_start(template_->output_format(), prompt, "");
+      request.constraint = [bound = bind()] { return bound.start(); };
+    }
 
     StreamDecoder decoder(tokenizer_, {.text_start = false});
     std::string answer;

@@ -12,6 +12,7 @@
 
 #include "chat/template.h"
 #include "generation.h"
+#include "server/api/answer_form.h"
 #include "settings.h"
 
 namespace moraine::app {
@@ -37,6 +38,7 @@ class ChatSession {
     std::string content;
   };
   std::string messages_json() const;
+  chat::AnswerConstraint bind() const;
 
   std::shared_ptr<Engine> engine_;
   std::shared_ptr<const Tokenizer> tokenizer_;
@@ -44,6 +46,8 @@ class ChatSession {
   SamplingParams sampling_;
   bool random_seed_;
   int32_t max_tokens_;
+  server::AnswerForm form_;                               // what answers are held to
+  std::unique_ptr<chat::AnswerConstraints> constraints_;  // null: nothing
   std::string variables_;
   std::string system_prompt_;
   std::vector<Message> messages_;

@@ -175,6 +175,16 @@ std::string model_path_of(const std::string& text, const Invocation& invocation)
   return find_model(text, invocation).path.string();
 }
 
+void read_chat_files(Settings& s) {
+  constexpr size_t kMaxBytes = 1 << 20;
+  const auto read = [](const std::string& path, const char* option, std::string& text) {
+    if (!path.empty()) text = read_text_file(path, option, kMaxBytes);
+  };
+  read(s.chat_template_file, "--chat-template-file", s.api.chat_template);
+  read(s.grammar_file, "--grammar-file", s.api.grammar);
+  read(s.json_schema_file, "--json-schema-file", s.api.json_schema);
+}
+
 std::string read_text_file(const std::string& path, const char* option, size_t max_bytes) {
   std::ifstream in(path, std::ios::binary);
   std::string text;

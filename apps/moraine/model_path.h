@@ -22,5 +22,7 @@ std::vector<std::string> models_nearby(const std::string& folder);
 
 // The whole of a text file of at most max_bytes; `option` names it in errors. Throws Error.
 std::string read_text_file(const std::string& path, const char* option, size_t max_bytes);
+// Those that hold what another option would say: the chat template, the form of answers.
+void read_chat_files(Settings& settings);
 
 }  // namespace moraine::app

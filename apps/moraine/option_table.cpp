@@ -191,6 +191,11 @@ void add_sampling_options(Table& t, Settings& s) {
   t.add("--chat-template-kwargs JSON", text(s.api.chat_template_kwargs),
         "values the template sees, such as {\"enable_thinking\": false}")
       .env("LLAMA_ARG_CHAT_TEMPLATE_KWARGS");
+  t.add("--grammar TEXT", text(s.api.grammar),
+        "answers follow this GBNF grammar, unless a request demands a form of its own or offers tools");
+  t.add("--grammar-file FILE", text(s.grammar_file), "the same, from a file");
+  t.add("-j, --json-schema JSON", text(s.api.json_schema), "answers are JSON by this schema, under the same terms");
+  t.add("-jf, --json-schema-file FILE", text(s.json_schema_file), "the same, from a file");
 }
 
 void add_server_options(Table& t, Settings& s) {

@@ -202,11 +202,6 @@ void add_other_planned(Table& t) {
              "--no-reasoning-preserve"},
             {"--skip-chat-parsing", "pass answers on as they are", "LLAMA_ARG_SKIP_CHAT_PARSING",
              "--no-skip-chat-parsing"}});
-  add_rows(t, Kind::kPlanned, "constraints are still to come; answers are not held to it",
-           {{"--grammar TEXT", "a GBNF grammar"},
-            {"--grammar-file FILE", "the same from a file"},
-            {"-j, --json-schema JSON", "a JSON schema"},
-            {"-jf, --json-schema-file FILE", "the same from a file"}});
   add_rows(t, Kind::kPlanned, "the model runs as its file is, without it",
            {{"--lora LIST", "adapters"},
             {"--lora-scaled LIST", "adapters with their scale"},

@@ -55,6 +55,8 @@ Outcome RemoteChat::ask(std::string_view question, Signals& signals,
   set(body, "frequency_penalty", o.frequency_penalty);
   set(body, "seed", o.seed);
   if (settings_.api.n_predict >= 0) body["max_tokens"] = settings_.api.n_predict;
+  if (!settings_.api.grammar.empty()) body["grammar"] = settings_.api.grammar;
+  if (!settings_.api.json_schema.empty()) body["json_schema"] = settings_.api.json_schema;
 
   Outcome outcome;
   std::string pending, answer, failure;

@@ -80,7 +80,11 @@ std::string speed(int32_t n, double ms, const char* done) {
 class Runner {
  public:
   Runner(Invocation& invocation, Signals& signals)
-      : invocation_(invocation), settings_(invocation.settings), console_(invocation.console), signals_(signals), input_(signals) {}
+      : invocation_(invocation),
+        settings_(invocation.settings),
+        console_(invocation.console),
+        signals_(signals),
+        input_(signals) {}
 
   int one_answer(std::string prompt) {
     load();
@@ -139,9 +143,10 @@ class Runner {
  private:
   void load() {
     if (const auto server = server_that_has_it()) {
-      console_.line(console_.styled(
-          terminal_safe(fmt::format("{} is loaded already: {} answers (--own loads it here)", server->name, server->url)),
-          Style::kDim));
+      console_.line(
+          console_.styled(terminal_safe(fmt::format("{} is loaded already: {} answers (--own loads it here)",
+                                                    server->name, server->url)),
+                          Style::kDim));
       remote_ = std::make_unique<RemoteChat>(*server, settings_);
       return;
     }
@@ -157,12 +162,15 @@ class Runner {
       console_.warn(session_->note());
   }
 
-  // A server of this user that holds the same file, where nothing on the command line asks for another engine.
+  // A server of this user that holds the same file, where nothing on the command line asks for another
+  // engine.
   std::optional<RunningModel> server_that_has_it() const {
-    for (const char* ours : {"--own", "-c", "-ctk", "-ctv", "-t", "-tb", "-b", "-ub", "--isa", "--memory-limit",
-                             "--chat-template", "--chat-template-file", "--chat-template-kwargs", "--ignore-eos",
-                             "--logit-bias", "--typical", "--repeat-last-n"})
-      if (const options::Given* g = invocation_.parsed.find(ours); g && !g->from_env && g->value != "off") return {};
+    for (const char* ours :
+         {"--own", "-c", "-ctk", "-ctv", "-t", "-tb", "-b", "-ub", "--isa", "--memory-limit",
+          "--chat-template", "--chat-template-file", "--chat-template-kwargs", "--ignore-eos", "--logit-bias",
+          "--typical", "--repeat-last-n"})
+      if (const options::Given* g = invocation_.parsed.find(ours); g && !g->from_env && g->value != "off")
+        return {};
     std::error_code error;
     const std::string path = std::filesystem::weakly_canonical(settings_.engine.model_path, error).string();
     for (const RunningModel& m : running_models(invocation_.env))
@@ -208,8 +216,7 @@ class Runner {
 int run(Invocation& invocation) {
   Settings& s = invocation.settings;
   require_model(invocation, "run");
-  if (!s.chat_template_file.empty())
-    s.api.chat_template = read_text_file(s.chat_template_file, "--chat-template-file", 1 << 20);
+  read_chat_files(s);
   const int given = !invocation.prompt.empty() + !s.prompt.empty() + !s.prompt_file.empty();
   if (given > 1)
     throw options::UsageError("the prompt was given twice: as an argument, by --prompt or by --file");

@@ -21,11 +21,10 @@
 namespace moraine::app {
 namespace {
 
-constexpr size_t kMaxTemplateBytes = 1 << 20, kMaxKeyFileBytes = 1 << 20;
+constexpr size_t kMaxKeyFileBytes = 1 << 20;
 
 void read_files(Settings& s) {
-  if (!s.chat_template_file.empty())
-    s.api.chat_template = read_text_file(s.chat_template_file, "--chat-template-file", kMaxTemplateBytes);
+  read_chat_files(s);
   if (s.api_key_file.empty()) return;
   const size_t before = s.api.api_keys.size();
   for (std::string& line :

@@ -74,7 +74,7 @@ struct Settings {
 
   bool help = false, version = false;
 
-  std::string chat_template_file, api_key_file;
+  std::string chat_template_file, api_key_file, grammar_file, json_schema_file;
   int32_t drain_timeout_s = 30;
 
   int32_t verbosity = 3;  // llama-server's: 1 errors, 2 warnings, 3 info, 4 and more: everything

@@ -26,7 +26,7 @@ void demand(AnswerForm& form, AnswerForm::Kind kind, std::string field, std::str
 }
 
 void add_schema(AnswerForm& form, const Json& schema, const std::string& field) {
-  // Some clients send it as text.
+  // Some clients send it as text. What is wrong with that is told with what is wrong with schemas.
   if (schema.is_string()) return demand(form, AnswerForm::Kind::kSchema, field, schema.get<std::string>());
   if (!schema.is_object() && !schema.is_boolean()) {
     throw bad_request(field,
@@ -104,9 +104,8 @@ ApiError cannot_be_used(const std::string& field, const std::string& what, const
   return bad_request(field, fmt::format("{} in '{}' cannot be used: {}", what, field, reason));
 }
 
-}  // namespace
-
-AnswerForm answer_form(const Call&, const Fields& body) {
+// What the request itself demands.
+AnswerForm own_form(const Fields& body) {
   AnswerForm form;
   if (const auto format = body.child("response_format"))
     add_response_format(form, Fields(format->object(), body.path("response_format") + "."));
@@ -118,9 +117,29 @@ AnswerForm answer_form(const Call&, const Fields& body) {
   return form;
 }
 
+}  // namespace
+
+AnswerForm standard_form(const ApiOptions& options) {
+  AnswerForm form;
+  if (!options.grammar.empty() && !options.json_schema.empty())
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        "A grammar (--grammar) and a schema (--json-schema) both say what answers must look like; give one.");
+  if (!options.grammar.empty()) demand(form, AnswerForm::Kind::kGbnf, "--grammar", options.grammar);
+  if (!options.json_schema.empty())
+    demand(form, AnswerForm::Kind::kSchema, "--json-schema", options.json_schema);
+  return form;
+}
+
+AnswerForm answer_form(const Call& call, const Fields& body) {
+  AnswerForm form = own_form(body);
+  return form.kind == AnswerForm::Kind::kFree ? standard_form(*call.options) : form;
+}
+
 AnswerForm chat_answer_form(const Call& call, const Fields& body, const std::string& tools_json,
                             chat::AnswerStart start) {
-  AnswerForm form = answer_form(call, body);
+  // An agent's calls are its business.
+  AnswerForm form = tools_json.empty() ? answer_form(call, body) : own_form(body);
   form.start = std::move(start);
   form.tools_json = tools_json;
   form.calls.single = !body.boolean("parallel_tool_calls").value_or(true);

@@ -30,9 +30,11 @@ struct AnswerForm {
   chat::AnswerConstraint bind(chat::AnswerConstraints& constraints) const;
 };
 
-// Reads response_format, json_schema and grammar. Throws ApiError 400 for what is none of their forms, and
-// for two of them at once.
+// Reads response_format, json_schema and grammar; what they do not say the options do. Throws ApiError 400
+// for what is none of their forms, and for two of them at once.
 AnswerForm answer_form(const Call& call, const Fields& body);
+// What the options demand of answers. Throws Error{kInvalidArgument} for both at once.
+AnswerForm standard_form(const ApiOptions& options);
 // Of a chat request: reads tool_choice and parallel_tool_calls too. `tools_json`: the tools the template
 // shows.
 AnswerForm chat_answer_form(const Call& call, const Fields& body, const std::string& tools_json,

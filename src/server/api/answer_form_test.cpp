@@ -232,6 +232,33 @@ TEST_F(AnswerForms, AnAnswerThatIsContinued) {
   EXPECT_EQ(lets_through("{"), 0u);
 }
 
+TEST(AnswerFormOptions, HoldWhereARequestSaysNothing) {
+  ApiOptions options;
+  options.grammar = "root ::= [0-9]+";
+  AgentHarness h(options);
+  const auto first_allowed = [&](const Json& more, TokenId token) {
+    Json body = {{"messages", {{{"role", "user"}, {"content", "x"}}}}};
+    body.update(more);
+    h.post("/v1/chat/completions", body);
+    const GenerationRequest request = h.engine->requests().back();
+    const auto constraint = request.constraint ? request.constraint() : nullptr;
+    if (!constraint) return true;
+    const auto words = constraint->allowed();
+    return words.empty() || (words[static_cast<size_t>(token) / 32] >> token % 32 & 1) != 0;
+  };
+  EXPECT_TRUE(first_allowed(Json::object(), '7'));
+  EXPECT_FALSE(first_allowed(Json::object(), 'x'));
+  EXPECT_TRUE(first_allowed({{"json_schema", {{"type", "object"}}}}, '{'));
+  EXPECT_TRUE(first_allowed({{"tools", kTools}}, 'x'));
+  h.post("/completion", {{"prompt", "x"}});
+  EXPECT_TRUE(h.engine->requests().back().constraint);
+  options.grammar = "root ::= missing";
+  EXPECT_THROW(AgentHarness broken(options), Error);
+  options.grammar = "root ::= \"a\"";
+  options.json_schema = "{}";
+  EXPECT_THROW(AgentHarness two(options), Error);
+}
+
 TEST_F(AnswerForms, HostileOnesAreAnswered) {
   std::string wide = "{\"type\":\"object\",\"properties\":{";
   for (int i = 0; i < 900; ++i)

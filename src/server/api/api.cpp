@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "chat/answer_constraint.h"
+#include "server/api/answer_form.h"
 #include "server/api/auth.h"
 #include "server/api/context.h"
 #include "server/api/errors.h"
@@ -141,6 +142,12 @@ void Api::set_ready(std::shared_ptr<Engine> engine) {
       [log = state_->log](const std::string& line) {
         log->line(LogLevel::kWarning, line.substr(0, kMaxLoggedBytes));
       });
+  try {
+    if (const AnswerForm form = standard_form(*state_->options); !form.is_free())
+      form.bind(*model->constraints);
+  } catch (const ApiError& e) {
+    throw Error(ErrorCode::kInvalidArgument, e.what());
+  }
   model->engine = std::move(engine);
   const std::lock_guard lock(state_->mutex);
   state_->model = std::move(model);

@@ -41,6 +41,9 @@ struct ApiOptions {
   int32_t max_choices = 128;         // largest `n` of a request
   std::string chat_template;         // Jinja text in place of the file's; "": the file's
   std::string chat_template_kwargs;  // a JSON object: values the template sees unless the request has its own
+  // Held to where a request demands no form of its own and offers no tools: a GBNF grammar, or a JSON schema. "":
+  // any answer will do.
+  std::string grammar, json_schema;
   bool cache_prompt = true;          // where the request does not say `cache_prompt`
   CacheScope cache_scope = CacheScope::kKey;
   bool metrics = true;                 // GET /metrics
