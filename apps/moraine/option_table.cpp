@@ -194,7 +194,8 @@ void add_sampling_options(Table& t, Settings& s) {
   t.add("--grammar TEXT", text(s.api.grammar),
         "answers follow this GBNF grammar, unless a request demands a form of its own or offers tools");
   t.add("--grammar-file FILE", text(s.grammar_file), "the same, from a file");
-  t.add("-j, --json-schema JSON", text(s.api.json_schema), "answers are JSON by this schema, under the same terms");
+  t.add("-j, --json-schema JSON", text(s.api.json_schema),
+        "answers are JSON by this schema, under the same terms");
   t.add("-jf, --json-schema-file FILE", text(s.json_schema_file), "the same, from a file");
 }
 
@@ -253,8 +254,8 @@ void add_server_options(Table& t, Settings& s) {
 }
 
 void add_log_options(Table& t, Settings& s) {
-  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kCache | kBenchAgents | kConnect | kLaunch |
-                       kList | kPull | kRm | kPs | kStop | kLogs | kService | kSelfTest);
+  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kCache | kBenchAgents |
+                       kConnect | kLaunch | kList | kPull | kRm | kPs | kStop | kLogs | kService | kSelfTest);
   t.add("-lv, --verbosity, --log-verbosity N", integer(s.verbosity, 0, 9),
         "1: errors, 2: warnings, 3: a line for each request, 4: more")
       .standard("3")

@@ -188,7 +188,8 @@ void add_other_planned(Table& t) {
            {{"-mu, --model-url URL", "a file by its address", "LLAMA_ARG_MODEL_URL"},
             {"-dr, --docker-repo NAME", "a model of Docker Hub", "LLAMA_ARG_DOCKER_REPO"}});
   t.section("Cache, to come", kServe | kRun);
-  add_rows(t, Kind::kPlanned, "a file for one prompt is still to come; `serve` keeps what prompts leave behind by itself",
+  add_rows(t, Kind::kPlanned,
+           "a file for one prompt is still to come; `serve` keeps what prompts leave behind by itself",
            {{"--prompt-cache FILE", "where a prompt's state is kept"}});
   t.section("Other machinery to come", kServe | kRun);
   add_rows(t, Kind::kPlanned, "answers are passed on as text, thoughts and tool calls included, for now",
