@@ -204,7 +204,8 @@ def make_repository(folder):
     # What Python and the clients leave beside.
     (folder / ".gitignore").write_text("__pycache__/\n.claude/\n.qwen/\n")
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "A median"]):
-        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *command], cwd=folder, check=True)
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *command], cwd=folder, check=True,
+                       env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull})  # not the user's hooks and signatures
     return folder
 
 
