@@ -271,7 +271,8 @@ class GrammarConstraint final : public TokenConstraint {
   }
 
   // Better an answer that is not bound than none: the parsers take whatever comes.
-  void switch_off(const std::string& reason) noexcept {
+  // `reason` may be the stepper's own, which goes here: by value.
+  void switch_off(std::string reason) noexcept {
     drop_stepper();
     state_ = lazy() ? State::kWatching : State::kOff;
     tail_.clear();
