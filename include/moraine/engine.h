@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,19 @@ namespace moraine {
 class Tokenizer;
 
 enum class KvType : uint8_t { kF16, kQ8_0, kF32 };
+
+// Guessing ahead: drafted tokens are computed with the next one in one step, and stand where they are what
+// would have been drawn anyway. Never another token than without.
+struct SpeculationOptions {
+  int32_t max_draft = 16;    // most drafted tokens of a step; 0: off
+  int32_t min_draft = 1;     // shorter drafts are not worth a step
+  bool from_request = true;  // what followed the same tokens earlier in prompt and answer
+  bool from_history = true;  // or in earlier answers of the same cache scope
+  // For measurements and tests: drafts in place of all others, and whether a draft is used whatever it costs.
+  // Called on the engine's thread; appends at most `room` tokens that might follow `tokens`.
+  std::function<void(std::span<const TokenId> tokens, int32_t room, std::vector<TokenId>& draft)> script;
+  bool always = false;
+};
 
 struct EngineOptions {
   std::string model_path;       // a GGUF file, or the first file of a split set
@@ -34,6 +48,7 @@ struct EngineOptions {
   // Memory for what finished prompts leave behind, beside that of running ones. Nothing: half of what
   // remains, at most 16 GiB.
   std::optional<uint64_t> cache_bytes;
+  SpeculationOptions speculation;
   // A folder where what prompts leave behind outlives the process; empty: none. Where it cannot be used the
   // engine goes on without it, and says so to on_notice.
   std::string cache_disk;
@@ -123,6 +138,8 @@ struct GenerationStats {
   int32_t n_known = 0;      // of those, met before: from n_cached on a state to continue from was missing
   TokenId known_next = -1;  // what came after the known ones where the prompt goes on otherwise; -1: nothing
   int32_t n_generated = 0;
+  int32_t n_drafted = 0;   // tokens guessed ahead for it
+  int32_t n_accepted = 0;  // of them, those that held
   double queued_ms = 0;
   double prompt_ms = 0;  // computing n_prompt - n_cached tokens
   double generated_ms = 0;
@@ -173,6 +190,7 @@ class Generation {
 struct EngineStats {
   uint64_t prompt_tokens_total = 0, generated_tokens_total = 0, requests_total = 0;
   uint64_t decode_steps_total = 0;
+  uint64_t drafted_tokens_total = 0, accepted_tokens_total = 0;
   double prompt_seconds_total = 0, generated_seconds_total = 0;
   int32_t running = 0, waiting = 0;
   uint64_t kv_bytes_used = 0;     // by running generations and the cache

@@ -22,6 +22,8 @@
 #include "engine/memory.h"
 #include "engine/model_info.h"
 #include "engine/prepared.h"
+#include "speculation/controller.h"
+#include "speculation/history.h"
 #include "tokenizer/load.h"
 
 namespace moraine {
@@ -87,6 +89,7 @@ class EngineImpl final : public Engine {
   void drop_cancelled();
   void schedule();
   int32_t slice_rows(bool beside_decode) const;
+  void draft(Sequence& s, int32_t other_rows);
   plan::Status forward();
   void collect(plan::Status status);
   bool has_room_for(const Sequence& s);
@@ -113,7 +116,10 @@ class EngineImpl final : public Engine {
   double seconds_per_decode_ = 0;  // of a step that decodes alone, another
   std::vector<Slot> slots_;
   std::optional<ModelIdentity> identity_;
-  size_t first_prefill_ = 0;       // whose turn it is among those that prefill
+  speculation::Controller controller_;
+  speculation::History history_;
+  std::vector<TokenId> draft_;
+  size_t first_prefill_ = 0;  // whose turn it is among those that prefill
   Clock::time_point next_relief_{};
 
   mutable std::mutex mutex_;  // guards waiting_, running_'s size, stats_, errands_, closing_
@@ -135,7 +141,8 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
       info_(describe_model(prepared_.file, *prepared_.model, options.model_path)),
       max_rows_(step_limits(options, 1).max_rows),
       pool_(*prepared_.backend),
-      tree_(pool_) {
+      tree_(pool_),
+      controller_(options.n_parallel + options.speculation.max_draft) {
   const MemoryEstimate& m = prepared_.memory;
   require_fit(m, info_.file_name);  // before the pages that are left are counted
   const int32_t n_vocab = prepared_.model->n_vocab();
@@ -153,7 +160,7 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
   pool_.set_max_bytes(std::min(free, options_.n_parallel * pool_.bytes_for(m.n_ctx) + m.cache));
   prepared_.load(options_, info_.file_name, progress);
   logits_stride_ = plan::row_stride(n_vocab);
-  logits_.reset(new float[logits_stride_ * options_.n_parallel]);
+  logits_.reset(new float[logits_stride_ * prepared_.max_outputs]);
   slots_.resize(options_.n_parallel);
   if (!options_.cache_disk.empty()) open_disk();
   thread_ = std::thread([this] { run(); });
@@ -429,7 +436,9 @@ bool EngineImpl::waits_for_company(const Sequence& s) const {
     const auto other = r->tokens();
     const auto n =
         std::mismatch(tokens.begin(), tokens.end(), other.begin(), other.end()).first - tokens.begin();
-    if (n >= r->computed() && n > tree_.look(s.scope(), tokens).n_tokens + plan::kPageTokens) return true;
+    if (n < r->computed() || n <= tree_.look(s.scope(), tokens).n_tokens + plan::kPageTokens) continue;
+    r->keep_for_company(static_cast<int32_t>(n));
+    return true;
   }
   return false;
 }
@@ -551,8 +560,12 @@ void EngineImpl::schedule() {
   };
   std::vector<std::shared_ptr<Sequence>> decoding, prefilling;
   for (const auto& s : running_) (s->pending() > 1 ? prefilling : decoding).push_back(s);
-  for (const auto& s : decoding)
-    if (runs(s)) add(s, 1);
+  for (const auto& s : decoding) {
+    if (!runs(s)) continue;
+    // Beside a prompt a step's time is the prompt's: nothing is to be gained.
+    if (prefilling.empty()) draft(*s, max_rows_ - room);
+    if (add(s, 1 + static_cast<int32_t>(s->draft().size())) == 0) s->set_draft({}, {}, 0);
+  }
   const bool beside_decode = !batch_.parts.empty();
   room = std::min(room, slice_rows(beside_decode));
   if (first_prefill_ >= prefilling.size()) first_prefill_ = 0;
@@ -567,6 +580,44 @@ void EngineImpl::schedule() {
   for (const auto& [s, error] : failed) fail(s.get(), error);
 }
 
+// Guesses what follows the next token, if that is worth its rows of the step; never at others' expense.
+void EngineImpl::draft(Sequence& s, int32_t other_rows) {
+  const SpeculationOptions& o = options_.speculation;
+  int32_t used = 0;
+  for (const int32_t n : batch_.tentative) used += n;
+  const int32_t waiting = static_cast<int32_t>(running_.size()) - static_cast<int32_t>(batch_.parts.size());
+  const int32_t room = s.draft_room(std::min(o.max_draft - used, max_rows_ - other_rows - waiting));
+  if (room < std::max(1, o.min_draft)) return;
+  draft_.clear();
+  speculation::Source source = speculation::Source::kScript;
+  int32_t match = 0;
+  if (o.script) {
+    o.script(s.tokens(), room, draft_);
+    if (static_cast<int32_t>(draft_.size()) > room) draft_.resize(room);
+  } else {
+    speculation::NgramIndex::Match best;
+    if (o.from_request) {
+      best = s.find_earlier();
+      source = speculation::Source::kRequest;
+    }
+    if (o.from_history) {
+      const auto m = history_.find(s.scope(), s.tokens());
+      if (m.length > best.length) best = m, source = speculation::Source::kHistory;
+    }
+    match = best.length;
+    // What is drafted from the end of its own text goes on with itself: a repetition.
+    const bool repeats = source == speculation::Source::kRequest;
+    for (size_t i = 0; match > 0 && static_cast<int32_t>(i) < room; ++i) {
+      if (i >= best.next.size() && !repeats) break;
+      draft_.push_back(i < best.next.size() ? best.next[i] : draft_[i - best.next.size()]);
+    }
+  }
+  auto n = static_cast<int32_t>(draft_.size());
+  if (!o.always) n = controller_.choose(source, match, n, other_rows);
+  if (n < std::max(1, o.min_draft) || !s.prepare_rows(1 + n)) return;
+  s.set_draft({draft_.data(), static_cast<size_t>(n)}, source, match);
+}
+
 plan::Status EngineImpl::forward() {
   const Clock::time_point begin = Clock::now();
   const plan::Status status = prepared_.executable->submit(batch_.step(), logits_.get(), logits_stride_);
@@ -575,7 +626,9 @@ plan::Status EngineImpl::forward() {
     const double now = seconds / static_cast<double>(batch_.tokens.size());
     seconds_per_row_ = seconds_per_row_ <= 0 ? now : 0.7 * seconds_per_row_ + 0.3 * now;
   } else if (batch_.prefill_rows == 0) {
-    seconds_per_decode_ = seconds_per_decode_ <= 0 ? seconds : 0.7 * seconds_per_decode_ + 0.3 * seconds;
+    controller_.measured(static_cast<int32_t>(batch_.tokens.size()), seconds);
+    if (!batch_.drafts())
+      seconds_per_decode_ = seconds_per_decode_ <= 0 ? seconds : 0.7 * seconds_per_decode_ + 0.3 * seconds;
   }
   return status;
 }
@@ -594,25 +647,48 @@ void EngineImpl::collect(plan::Status status) {
     tree_.clear();
     return;
   }
-  for (const Batch::Part& part : batch_.parts) {
-    if (status != plan::Status::kOk) {
+  if (status != plan::Status::kOk) {
+    for (const Batch::Part& part : batch_.parts)
       fail(part.sequence,
            Error(ErrorCode::kOutOfMemory,
                  "The device ran out of memory in this step; try again, or use a smaller context (-c)."),
            false);
-    } else {
-      const float* row = logits_.get() + std::max(0, part.output) * logits_stride_;
-      FinishReason reason{};
-      bool ended = false;
-      const auto trouble = trouble_of([&] {
-        const auto end = part.sequence->advance(part.n_rows, {row, part.output < 0 ? 0 : tokenizer_->size()});
-        if (!end) return part.sequence->settle();
-        reason = *end, ended = true;
+    return;
+  }
+  // First all tokens are drawn; then states advance by those drafted ones that held; then what was computed
+  // is settled.
+  std::vector<std::optional<Error>> troubles(batch_.parts.size());
+  std::vector<std::optional<FinishReason>> ends(batch_.parts.size());
+  uint64_t drafted = 0, accepted = 0;
+  for (size_t i = 0; i < batch_.parts.size(); ++i) {
+    const Batch::Part& part = batch_.parts[i];
+    const Sequence::Logits rows{logits_.get() + std::max(0, part.output) * logits_stride_, logits_stride_,
+                                static_cast<int32_t>(tokenizer_->size())};
+    Sequence::Advance result;
+    troubles[i] = trouble_of([&] { part.sequence->advance(part.n_rows, rows, result); });
+    ends[i] = result.end;
+    batch_.kept[i] = result.accepted;
+    if (batch_.tentative[i] == 0) continue;
+    controller_.outcome(part.sequence->draft_source(), part.sequence->draft_match(), batch_.tentative[i],
+                        result.accepted);
+    drafted += batch_.tentative[i], accepted += result.accepted;
+  }
+  if (drafted > 0) {
+    prepared_.executable->keep(batch_.kept);
+    std::lock_guard lock(mutex_);
+    stats_.drafted_tokens_total += drafted, stats_.accepted_tokens_total += accepted;
+  }
+  for (size_t i = 0; i < batch_.parts.size(); ++i) {
+    Sequence* s = batch_.parts[i].sequence;
+    if (!troubles[i] && !ends[i]) troubles[i] = trouble_of([&] { s->settle(); });
+    if (troubles[i]) {
+      fail(s, *troubles[i]);
+    } else if (ends[i]) {
+      trouble_of([&] {
+        if (options_.speculation.from_history && options_.speculation.max_draft > 0)
+          history_.add(s->scope(), s->output());
       });
-      if (trouble)
-        fail(part.sequence, *trouble);
-      else if (ended)
-        remove(part.sequence, true)->finish(reason);
+      remove(s, true)->finish(*ends[i]);
     }
   }
 }

@@ -16,7 +16,8 @@ struct ModelIdentity {
 
 // Of a loaded model: its header, size and time of last change, the backend's numerics, and what a short probe
 // leaves in a page, a state and the logits; this tells kernels apart whose numbers differ though their
-// names agree. max_rows: of a step. Throws Error{kUnsupported} where the backend's memory cannot outlive the process, kIo.
+// names agree. max_rows: of a step. Throws Error{kUnsupported} where the backend's memory cannot outlive the
+// process, kIo.
 ModelIdentity identify(Prepared& model, int32_t max_rows);
 
 }  // namespace moraine::engine

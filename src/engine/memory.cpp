@@ -11,7 +11,8 @@ namespace moraine::engine {
 plan::StepLimits step_limits(const EngineOptions& o, int32_t n_ctx) {
   plan::StepLimits l;
   l.max_rows = std::clamp(o.n_ubatch, 1, std::max(1, o.n_batch));
-  l.max_rows = std::max(l.max_rows, o.n_parallel);  // every sequence decodes in each step
+  // Every sequence decodes in each step, and drafts are verified.
+  l.max_rows = std::max(l.max_rows, o.n_parallel + o.speculation.max_draft);
   l.max_outputs = o.n_parallel;
   l.max_context = n_ctx;
   return l;

@@ -24,6 +24,8 @@ void check_options(const EngineOptions& o) {
   require(o.n_batch >= 1, "The batch must be at least 1 row.");
   require(o.max_stall_ms >= 1 && o.max_stall_ms <= 60'000,
           "The longest wait for a slice of a prompt must be from 1 to 60000 ms.");
+  require(o.speculation.max_draft >= 0 && o.speculation.max_draft <= 64,
+          "A draft has from 0 (off) to 64 tokens.");
   require(o.n_parallel >= 1 && o.n_parallel <= 1024,
           "The number of parallel sequences must be from 1 to 1024.");
 }
@@ -34,7 +36,8 @@ Prepared::Prepared(const EngineOptions& o, int32_t outputs)
       backend(
           std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.n_threads, o.isa, o.n_threads_batch})),
       plan(model->forward()),
-      max_outputs(outputs > 0 ? outputs : o.n_parallel) {
+      max_outputs(outputs > 0 ? outputs : o.n_parallel + o.speculation.max_draft),
+      max_tentative(outputs > 0 ? 0 : o.speculation.max_draft) {
   backend->declare_weights(model::weights_as_loaded(*model));
   backend->set_kv(model->kv_shape(), o.kv_type_k, o.kv_type_v);
   backend->set_state(model->state_shape());
@@ -49,6 +52,7 @@ Prepared::Prepared(const EngineOptions& o, int32_t outputs)
 plan::StepLimits Prepared::limits(const EngineOptions& o, int32_t n_ctx) const {
   plan::StepLimits l = step_limits(o, n_ctx);
   l.max_outputs = max_outputs;
+  l.max_tentative = max_tentative;
   return l;
 }
 

@@ -27,9 +27,11 @@ struct Prepared {
   std::unique_ptr<plan::Executable> executable;
   MemoryEstimate memory;
 
-  int32_t max_outputs;  // rows of logits of one step
+  int32_t max_outputs;    // rows of logits of one step
+  int32_t max_tentative;  // drafted rows of one step
 
-  // max_outputs: 0: one for each generation that may run. Throws Error for a file that cannot be read or run.
+  // max_outputs: 0: one for each generation that may run, and for each
+  // drafted token. Throws Error for a file that cannot be read or run.
   explicit Prepared(const EngineOptions& o, int32_t max_outputs = 0);
 
   // Checks that it fits (Error{kOutOfMemory}), reads the weights and makes the executable that runs.

@@ -1,6 +1,7 @@
 #include "engine/sequence.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace moraine::engine {
 namespace {
@@ -72,6 +73,15 @@ bool Sequence::admit(cache::MemoryPool& pool, cache::PrefixTree& tree) {
   return true;
 }
 
+void Sequence::keep_for_company(int32_t at) {
+  auto& b = request_.boundaries;
+  const auto place = std::lower_bound(b.begin(), b.end(), at);
+  if (at <= computed_ || n_prompt_ - at < kNearTokens || (place != b.end() && *place - at < kNearTokens) ||
+      (place != b.begin() && at - *std::prev(place) < kNearTokens))
+    return;
+  b.insert(place, at);
+}
+
 void Sequence::suspend() {
   leave(true);
   computed_ = 0;
@@ -121,19 +131,26 @@ bool Sequence::emit(TokenId token, std::span<const float> logits) {
   return event.end_of_generation;
 }
 
-std::optional<FinishReason> Sequence::advance(int32_t n, std::span<const float> logits) {
-  const bool draws = wants_logits_after(n);
-  const bool was_prefilling = stats_.n_generated == 0;
-  computed_ += n;
-  if (was_prefilling) sink_->on_prompt_progress(std::min(computed_, n_prompt_), n_prompt_, stats_.n_cached);
-  if (was_prefilling) {
-    first_token_at_ = Clock::now();
-    stats_.prompt_ms = ms_between(admitted_at_, first_token_at_);
-  }
-  if (!draws) {
-    if (pending() > 0) return std::nullopt;
-    return FinishReason::kLength;  // nothing but the prompt was asked for
-  }
+int32_t Sequence::draft_room(int32_t most) const {
+  const auto n = static_cast<int32_t>(tokens_.size());
+  if (max_tokens_ >= 0) most = std::min(most, max_tokens_ - stats_.n_generated - 1);
+  most = std::min(most, n_ctx_ - n - 1);
+  return std::max(0, std::min(most, next_stop() - computed_ - 1));  // a state is kept where it stands still
+}
+
+void Sequence::set_draft(std::span<const TokenId> draft, speculation::Source source, int32_t match) {
+  draft_.assign(draft.begin(), draft.end());
+  draft_source_ = source;
+  draft_match_ = match;
+}
+
+speculation::NgramIndex::Match Sequence::find_earlier() {
+  earlier_.append(tokens().subspan(earlier_.size()));
+  return earlier_.find();
+}
+
+// The next token from one row of logits.
+std::optional<FinishReason> Sequence::draw(std::span<const float> logits) {
   std::span<const uint32_t> allowed;
   if (constraint_) allowed = constraint_->allowed();
   const TokenId token = sampler_.sample(logits, static_cast<int64_t>(tokens_.size()), allowed);
@@ -149,6 +166,31 @@ std::optional<FinishReason> Sequence::advance(int32_t n, std::span<const float> 
     return FinishReason::kLength;
   }
   return std::nullopt;
+}
+
+void Sequence::advance(int32_t n, const Logits& logits, Advance& result) {
+  const std::vector<TokenId> draft = std::exchange(draft_, {});
+  const auto n_drafted = static_cast<int32_t>(draft.size());
+  n -= n_drafted;
+  const bool draws = wants_logits_after(n);
+  const bool was_prefilling = stats_.n_generated == 0;
+  computed_ += n;
+  stats_.n_drafted += n_drafted;
+  if (was_prefilling) {
+    sink_->on_prompt_progress(std::min(computed_, n_prompt_), n_prompt_, stats_.n_cached);
+    first_token_at_ = Clock::now();
+    stats_.prompt_ms = ms_between(admitted_at_, first_token_at_);
+  }
+  if (!draws) {
+    if (pending() == 0) result.end = FinishReason::kLength;  // nothing but the prompt was asked for
+    return;
+  }
+  for (int32_t i = 0;; ++i) {
+    const auto row = std::span(logits.data + i * logits.stride, static_cast<size_t>(logits.n_vocab));
+    if ((result.end = draw(row)) || i == n_drafted || tokens_.back() != draft[i] || cancelled()) return;
+    // It was computed in this step: the next token's logits are there.
+    ++computed_, ++stats_.n_accepted, ++result.accepted;
+  }
 }
 
 void Sequence::finish(FinishReason reason) noexcept {

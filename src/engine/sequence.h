@@ -13,6 +13,8 @@
 
 #include "cache/timeline.h"
 #include "sampling/sampler.h"
+#include "speculation/controller.h"
+#include "speculation/ngram_index.h"
 
 namespace moraine::engine {
 
@@ -46,20 +48,47 @@ class Sequence final : public Generation {
   // Gives its memory up to wait for more; what it computed stays in the tree while there is room.
   void suspend();
 
+  // Another one shares its first `at` tokens and waits for them: a state is kept there too.
+  void keep_for_company(int32_t at);
+
   // What remains to be computed before the next token can be drawn; 1 while decoding.
   int32_t pending() const { return static_cast<int32_t>(tokens_.size()) - computed_; }
   // Up to where the next slice may go: states are kept at message boundaries and now and then between.
   int32_t next_stop() const;
-  TokenId token(int32_t position) const { return tokens_[position]; }
+  // Of the timeline, and behind it of the draft.
+  TokenId token(int32_t position) const {
+    const auto n = static_cast<int32_t>(tokens_.size());
+    return position < n ? tokens_[position] : draft_[position - n];
+  }
   int32_t computed() const { return computed_; }
   std::span<const plan::PageId> pages() const { return timeline_->pages(); }
   plan::StateId state() const { return timeline_->state(); }
   // Room for n more rows. False: there is no memory now. Throws Error{kOutOfMemory}.
   bool prepare_rows(int32_t n) { return timeline_->grow_to(computed_ + n); }
 
-  // n rows were computed. Where they were the last pending ones and a token is to be drawn from
-  // `logits` (their last row's), draws it. Returns how the sequence ended, if it did.
-  std::optional<FinishReason> advance(int32_t n, std::span<const float> logits);
+  // Guesses at the tokens after the next one, verified with it in one step. While decoding.
+  int32_t draft_room(int32_t most) const;  // tokens a draft may have: what is left to generate and to hold
+  void set_draft(std::span<const TokenId> draft, speculation::Source source, int32_t match);
+  std::span<const TokenId> draft() const { return draft_; }
+  speculation::Source draft_source() const { return draft_source_; }
+  int32_t draft_match() const { return draft_match_; }
+  // What followed the same tokens earlier in this sequence.
+  speculation::NgramIndex::Match find_earlier();
+
+  // Rows of logits, `stride` floats apart, each of n_vocab.
+  struct Logits {
+    const float* data;
+    int64_t stride;
+    int32_t n_vocab;
+  };
+  struct Advance {
+    int32_t accepted = 0;  // drafted tokens that held
+    std::optional<FinishReason> end;
+  };
+  // n rows were computed, the draft's among them. Where they were the last pending ones and a token is to be
+  // drawn, draws it from the first row of `logits`, and while the draft holds from the next. What was
+  // accepted is told even if this throws.
+  void advance(int32_t n, const Logits& logits, Advance& result);
   // After advance(), when it goes on: what was computed joins the tree, and the state where it is wanted.
   // Not before the token is out: a large state takes some milliseconds to copy.
   void settle();
@@ -71,6 +100,7 @@ class Sequence final : public Generation {
   void finish(FinishReason reason) noexcept;
   void fail(const Error& error) noexcept;
   const GenerationStats& stats() const { return stats_; }
+  std::span<const TokenId> output() const { return tokens().subspan(n_prompt_); }
 
  private:
   std::span<const TokenId> computed_tokens() const {
@@ -78,6 +108,7 @@ class Sequence final : public Generation {
   }
   int32_t stop_after(int32_t position) const;
   bool emit(TokenId token, std::span<const float> logits);
+  std::optional<FinishReason> draw(std::span<const float> logits);
 
   GenerationRequest request_;
   std::shared_ptr<GenerationSink> sink_;
@@ -85,8 +116,12 @@ class Sequence final : public Generation {
   int32_t n_ctx_, n_prompt_, max_tokens_;
   sampling::Sampler sampler_;
   std::unique_ptr<TokenConstraint> constraint_;  // null: any token may follow
-  std::vector<TokenId> tokens_;                  // prompt and drawn tokens: the timeline
-  int32_t computed_ = 0;                         // of tokens_, those whose keys and values lie in the pages
+  std::vector<TokenId> draft_;                   // of the step under way
+  speculation::Source draft_source_{};
+  int32_t draft_match_ = 0;
+  speculation::NgramIndex earlier_;  // tokens_, as far as somebody looked there
+  std::vector<TokenId> tokens_;      // prompt and drawn tokens: the timeline
+  int32_t computed_ = 0;             // of tokens_, those whose keys and values lie in the pages
   std::unique_ptr<cache::Timeline> timeline_;
   bool recurrent_ = false;  // the model has states to keep
   bool suspended_ = false;

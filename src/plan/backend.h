@@ -34,12 +34,16 @@ struct Step {
                                                          // may be empty for plans without attention
   std::span<const StateId> states = {};  // by sequence, as it is after the tokens before this step's;
                                          // may be empty for plans without recurrence
+  // By sequence: how many of its rows, the last ones, may turn out not to be of it (drafted tokens). They
+  // leave no trace in its state until Executable::keep() says which of them stay. Empty: none.
+  std::span<const int32_t> tentative = {};
 };
 
 struct StepLimits {
   int32_t max_rows = 0;
   int32_t max_outputs = 0;
-  int32_t max_context = 0;  // largest position + 1
+  int32_t max_context = 0;    // largest position + 1
+  int32_t max_tentative = 0;  // tentative rows of a step, all sequences together
 };
 
 // A plan made ready for one backend: scratch allocated, passes fused or recorded. One at a time.
@@ -50,6 +54,9 @@ class Executable {
   // Runs the step. logits: [outputs, logits_stride] float32 on the host, n_vocab of each row valid.
   // Does not allocate. logits_stride is at least row_stride(n_vocab).
   virtual Status submit(const Step& step, float* logits, int64_t logits_stride) noexcept = 0;
+  // After a step with tentative rows, before the next: by sequence of that step, how many of them, the first
+  // ones, its state advances by. The state's bytes are then those of a step that held no others.
+  virtual void keep(std::span<const int32_t> rows) noexcept = 0;
 };
 
 class Backend {

@@ -23,6 +23,7 @@ CpuExecutable::CpuExecutable(CpuBackend& backend, const plan::Plan& plan, const 
   split_ = std::make_unique<Mapping>(split_bytes_);
   moe_ = std::make_unique<Mapping>(moe_bytes_);
   sequence_rows_.reserve(limits_.max_rows);
+  tentative_.reserve(limits_.max_rows);
   pair_scratch_ = std::make_unique<Mapping>(4 * pair_floats_);
   thread_scratch_ = std::make_unique<Mapping>(4 * thread_scratch_floats_ * backend_.pool().size());
 }
@@ -76,6 +77,13 @@ void CpuExecutable::find_sequences(const StepContext& ctx) noexcept {
     else
       sequence_rows_.push_back({r, 1});
   }
+  tentative_.clear();
+  int32_t n = 0;
+  for (size_t i = 0; i < ctx.step->tentative.size(); ++i) {
+    tentative_.push_back({ctx.step->states.empty() ? -1 : ctx.step->states[i], n, ctx.step->tentative[i]});
+    n += ctx.step->tentative[i];
+  }
+  MORAINE_CHECK(n <= limits_.max_tentative);
 }
 
 namespace {
@@ -163,7 +171,7 @@ void CpuExecutable::compile() {
       need_thread_scratch(MoeStage::thread_floats(*m, plan_.values[m->in].width));
     }
     if (auto* g = std::get_if<plan::GatedDeltaNet>(&op))
-      need_thread_scratch(DeltaNetStage::thread_floats(*g));
+      need_thread_scratch(DeltaNetStage::thread_floats(*g, limits_));
     if (auto* a = std::get_if<plan::Attention>(&op)) need_thread_scratch(AttentionStage::thread_floats(*a));
   }
   thread_scratch_floats_ = (thread_scratch_floats_ + 15) / 16 * 16;
@@ -251,6 +259,19 @@ plan::Status CpuExecutable::submit(const plan::Step& step, float* logits, int64_
   find_sequences(ctx);
   for (auto& stage : stages_) stage->run(*this, ctx);
   return plan::Status::kOk;
+}
+
+void CpuExecutable::keep(std::span<const int32_t> rows) noexcept {
+  MORAINE_CHECK(rows.size() == tentative_.size());
+  bool any = false;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    MORAINE_CHECK(rows[i] <= tentative_[i].n);
+    tentative_[i].n = rows[i];
+    any |= rows[i] > 0;
+  }
+  if (any)
+    for (auto& stage : stages_) stage->keep(*this);
+  tentative_.clear();
 }
 
 }  // namespace moraine::cpu

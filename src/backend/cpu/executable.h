@@ -47,6 +47,12 @@ struct SequenceRows {
   int32_t first, n;
 };
 
+// The tentative rows of one sequence of the last step: where stages recorded them, and how many stay.
+struct TentativeRows {
+  plan::StateId state;
+  int32_t first, n;
+};
+
 class CpuExecutable;
 
 class Stage {
@@ -54,6 +60,7 @@ class Stage {
   virtual ~Stage() = default;
   virtual void run(CpuExecutable& exe, const StepContext& ctx) noexcept = 0;
   virtual uint64_t scratch_bytes() const { return 0; }  // of its own, beside what stages share
+  virtual void keep(CpuExecutable&) noexcept {}         // see plan::Executable::keep
 };
 
 // Cos and sin of every row's position for one set of rope parameters, refilled each step.
@@ -70,6 +77,7 @@ class CpuExecutable final : public plan::Executable {
 
   uint64_t scratch_bytes() const override;
   plan::Status submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept override;
+  void keep(std::span<const int32_t> rows) noexcept override;
 
   CpuBackend& backend() { return backend_; }
   const plan::StepLimits& limits() const { return limits_; }
@@ -87,6 +95,7 @@ class CpuExecutable final : public plan::Executable {
   void need_moe_scratch(uint64_t bytes) { moe_bytes_ = std::max(moe_bytes_, bytes); }
   uint8_t* moe_scratch() const { return moe_->data(); }
   std::span<const SequenceRows> sequence_rows() const { return sequence_rows_; }  // of the running step
+  std::span<const TentativeRows> tentative() const { return tentative_; }         // by sequence of it
   float* split_scratch() const { return reinterpret_cast<float*>(split_->data()); }
 
  private:
@@ -106,6 +115,7 @@ class CpuExecutable final : public plan::Executable {
   std::unique_ptr<Mapping> moe_;  // one for all layers, as split_
   uint64_t moe_bytes_ = 0;
   std::vector<SequenceRows> sequence_rows_;
+  std::vector<TentativeRows> tentative_;
   std::unique_ptr<Mapping> pair_scratch_;
   uint64_t pair_floats_ = 0;
   std::unique_ptr<Mapping> thread_scratch_;

@@ -115,16 +115,25 @@ class DeltaNetStage final : public Stage {
  public:
   DeltaNetStage(const plan::GatedDeltaNet& op, CpuExecutable& exe);
   void run(CpuExecutable& exe, const StepContext& ctx) noexcept override;
-  uint64_t scratch_bytes() const override { return taps_.size() * sizeof(float); }
-  static int64_t thread_floats(const plan::GatedDeltaNet& op);
+  void keep(CpuExecutable& exe) noexcept override;
+  uint64_t scratch_bytes() const override {
+    return taps_.size() * sizeof(float) + (record_ ? record_->size() : 0);
+  }
+  static int64_t thread_floats(const plan::GatedDeltaNet& op, const plan::StepLimits& limits);
 
  private:
   struct Head;
-  void run_head(CpuExecutable& exe, const StepContext& ctx, const SequenceRows& rows, int32_t h,
-                float* scratch) noexcept;
+  void run_head(const Head& head, int32_t n_rows, int32_t n_tentative, float* scratch) const noexcept;
+  // Row i of what tentative rows began with, as it lies in the step's values: qkv, a, b.
+  int64_t record_stride() const { return op_.n_channels() + 2 * op_.n_v_heads; }
+  Rows record(int32_t i, int32_t offset) const {
+    return {reinterpret_cast<float*>(record_->data()) + i * record_stride() + offset, record_stride()};
+  }
 
   plan::GatedDeltaNet op_;
+  int32_t most_rows_;        // convolved at a time
   std::vector<float> taps_;  // [n_taps][channels]
+  std::unique_ptr<Mapping> record_;
 };
 
 // ---- Experts. (stage_moe.cpp)

@@ -32,6 +32,7 @@ class VulkanExecutable final : public plan::Executable {
   VulkanExecutable(VulkanBackend& backend, const plan::Plan& plan, const plan::StepLimits& limits);
 
   uint64_t scratch_bytes() const override;
+  void keep(std::span<const int32_t>) noexcept override {}  // no recurrent layers yet
   plan::Status submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept override;
 
   int32_t n_dispatches() const { return static_cast<int32_t>(grids_.size()); }
