@@ -28,7 +28,7 @@ def distribution_packages():
                 print(found.read_text(errors="replace").strip())
                 break
         else:
-            print(f"notices: no licence found for {title}", file=sys.stderr)
+            sys.exit(f"notices: no licence found for {title}: is its development package installed?")
 
 
 def crates():

@@ -25,12 +25,14 @@ done
 die() { echo "install: $*" >&2; exit 1; }
 list=$prefix/share/moraine/installed-files
 
-remove_old() {
-  [ -f "$list" ] || return 0
+remove_files() { # FILE: names below the prefix, one a line
   while IFS= read -r file; do
     case $file in /* | *..*) continue ;; esac
     rm -f "$prefix/$file"
-  done <"$list"
+  done <"$1"
+}
+remove_old() {
+  remove_files "$list"
   rm -f "$list"
   for folder in lib/moraine share/moraine share/doc/moraine/docs share/doc/moraine share/licenses/moraine; do
     rmdir "$prefix/$folder" 2>/dev/null || true
@@ -72,7 +74,6 @@ fi
 [ -x "$tree/bin/moraine" ] || die "$tree holds no bin/moraine: unpack the tarball and run its install.sh, or use --from"
 "$tree/bin/moraine" --version >/dev/null || die "the program does not start on this system (it needs glibc 2.36: Debian 12, Ubuntu 24.04 or newer)"
 
-remove_old
 mkdir -p "$prefix/share/moraine"
 (cd "$tree" && find bin lib share -type f) >"$list.new"
 while IFS= read -r file; do
@@ -81,6 +82,12 @@ while IFS= read -r file; do
   cp "$tree/$file" "$prefix/$file.new.$$"
   mv -f "$prefix/$file.new.$$" "$prefix/$file"
 done <"$list.new"
+# What an earlier version had and this one has not.
+if [ -f "$list" ]; then
+  grep -vxF -f "$list.new" "$list" >"$list.gone" || true
+  remove_files "$list.gone"
+  rm -f "$list.gone"
+fi
 mv "$list.new" "$list"
 
 echo "Installed $("$prefix/bin/moraine" --version) in $prefix."

@@ -91,6 +91,9 @@ HubSession::HubSession(Invocation& invocation)
   if (cache_.empty())
     throw Error(ErrorCode::kNotFound, "There is no place for models: neither HOME nor HF_HUB_CACHE is set.");
   options_.token = hub_token(s, invocation.env);
+  for (const char c : options_.token)  // it becomes a header
+    if (c <= ' ' || c == 0x7f)
+      throw options::UsageError("the token of the hub holds blanks or control characters");
   options_.transfer.user_agent = "moraine/" + version();
   options_.transfer.ca_file = s.hub.ca_file;
   options_.on_wait = [&console = invocation.console](const std::string& why, std::chrono::milliseconds wait) {
@@ -115,6 +118,9 @@ Fit HubSession::fit_of(const hub::Repository& repository, const hub::Variant& va
   Fit fit;
   hub::HubOptions options = options_;
   options.max_attempts = 3;  // it is only advice
+  std::atomic<bool> stop = false;
+  const StopWatch watch(stop);
+  options.transfer.cancelled = &stop;
   try {
     const hub::RemoteHeader header(options, repository, variant, std::filesystem::temp_directory_path());
     EngineOptions o = invocation_.settings.engine;
@@ -122,10 +128,9 @@ Fit HubSession::fit_of(const hub::Repository& repository, const hub::Variant& va
     o.n_ctx = n_ctx;
     fit.memory = Engine::estimate(o);
   } catch (const Error& e) {
-    if (e.code() == ErrorCode::kCancelled) throw;
+    if (e.code() == ErrorCode::kCancelled || e.code() == ErrorCode::kNotFound) throw;  // as fetching would be
     fit.problem = e.what();
-    fit.not_seen =
-        e.code() == ErrorCode::kUnavailable || e.code() == ErrorCode::kNotFound || e.code() == ErrorCode::kIo;
+    fit.not_seen = e.code() == ErrorCode::kUnavailable || e.code() == ErrorCode::kIo;
     // The file of the header is nothing that a person knows.
     if (const size_t at = fit.problem.find("/moraine-header-"); at != std::string::npos)
       if (const size_t end = fit.problem.find('/', at + 1), begin = fit.problem.rfind(' ', at);

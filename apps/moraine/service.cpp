@@ -176,7 +176,7 @@ UMask=0077
 
 # It reads models from anywhere, and writes caches and its runtime file only.
 ProtectSystem=strict
-ReadWritePaths=%C %t
+ReadWritePaths=-%C %t
 PrivateTmp=yes
 NoNewPrivileges=yes
 CapabilityBoundingSet=

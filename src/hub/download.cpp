@@ -282,7 +282,12 @@ class Fetch {
       }
       if (r.status >= 400 && !is_temporary(r)) {
         // Away from the hub an address expires, and a new one is asked for. The hub's own no is final.
-        if (at_hub || ++new_addresses_ > kMaxNewAddresses) throw refusal(options_, r, d_.file.path);
+        if (at_hub) throw refusal(options_, r, d_.repository);
+        if (++new_addresses_ > kMaxNewAddresses)
+          throw Error(ErrorCode::kUnavailable, fmt::format("{} sends to an address for {} that answers with "
+                                                           "status {}, again and again. What came is kept: "
+                                                           "try again later.",
+                                                           options_.endpoint, d_.file.path, r.status));
         return r;
       }
       if (!trouble.empty()) r.problem = trouble;
@@ -469,7 +474,7 @@ uint64_t bytes_left_by_earlier_run(const Download& d) {
       std::filesystem::file_size(d.partial, error) != d.file.size_bytes ||
       !std::filesystem::is_regular_file(map_path(d), error))
     return 0;
-  return PieceMap(map_path(d), d.file.size_bytes, true, PieceMap::this_boot()).bytes_there();
+  return PieceMap::bytes_recorded(map_path(d), d.file.size_bytes, PieceMap::this_boot());
 }
 
 void fetch_file(const HubOptions& options, const Download& download) {

@@ -17,7 +17,8 @@ struct DownloadProgress {
 };
 
 struct Download {
-  std::string url;  // of the hub; redirects to where the bytes are, without the token
+  std::string repository;  // for messages
+  std::string url;         // of the hub; redirects to where the bytes are, without the token
   RemoteFile file;
   std::filesystem::path partial;  // written here; beside it, with ".pieces" added, the map of what is there
   int n_connections = 8;

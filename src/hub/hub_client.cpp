@@ -269,7 +269,11 @@ std::string read_range(const HubOptions& o, Connection& connection, const Reposi
                     fmt::format("{} redirects {} to no safe address.", o.endpoint, file.path));
       continue;
     }
-    if (r.status >= 400 && !is_temporary(r)) throw refusal(o, r, repo.id);
+    if (r.status >= 400 && !is_temporary(r)) {
+      // Away from the hub an address expires, and a new one is asked for. The hub's own no is final.
+      if (origin_of(url) == origin_of(o.endpoint)) throw refusal(o, r, repo.id);
+      r.problem = fmt::format("the address that it led to answers with status {}", r.status);
+    }
     if (ignores_ranges)
       throw Error(ErrorCode::kUnsupported, fmt::format("{} does not send parts of files.", o.endpoint));
     if (bytes.size() == wanted) return bytes;

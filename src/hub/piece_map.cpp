@@ -32,6 +32,22 @@ std::string PieceMap::this_boot() {
   return id.size() > 40 ? "" : id;
 }
 
+std::string PieceMap::read_states(int fd, uint64_t size_bytes, const std::string& boot) {
+  const std::string header = header_of(size_bytes, boot);
+  const size_t n = (size_bytes + kPieceBytes - 1) / kPieceBytes;
+  std::string text(header.size() + n + 1, '\0');  // one more than there should be
+  const ssize_t got = ::pread(fd, text.data(), text.size(), 0);
+  // File size and piece size must agree; the boot may be another one.
+  const size_t same = header_of(size_bytes, "").find_last_not_of(" \n") + 1;
+  if (got != static_cast<ssize_t>(header.size() + n) || text.compare(0, same, header, 0, same) != 0)
+    return std::string(n, kMissing);
+  const bool same_boot = !boot.empty() && text.compare(0, header.size(), header) == 0;
+  std::string states = text.substr(header.size(), n);
+  for (char& c : states)
+    if (c != kFlushed && !(c == kWritten && same_boot)) c = kMissing;
+  return states;
+}
+
 PieceMap::PieceMap(const std::filesystem::path& path, uint64_t size_bytes, bool data_exists,
                    const std::string& boot)
     : path_(path), size_bytes_(size_bytes) {
@@ -39,25 +55,28 @@ PieceMap::PieceMap(const std::filesystem::path& path, uint64_t size_bytes, bool 
   if (fd_ < 0) fail(path);
   const std::string header = header_of(size_bytes, boot);
   header_bytes_ = header.size();
-  const size_t n = (size_bytes + kPieceBytes - 1) / kPieceBytes;
-  std::string text(header.size() + n + 1, '\0');  // one more than there should be
-  const ssize_t got = ::pread(fd_, text.data(), text.size(), 0);
-  // The names of file and piece size must agree; the boot may be another one.
-  const size_t same = header_of(size_bytes, "").find_last_not_of(" \n") + 1;
-  const bool good = data_exists && got == static_cast<ssize_t>(header.size() + n) &&
-                    text.compare(0, same, header, 0, same) == 0;
-  if (good) {
-    const bool same_boot = !boot.empty() && text.compare(0, header.size(), header) == 0;
-    states_ = text.substr(header.size(), n);
-    for (char& c : states_)
-      if (c != kFlushed && !(c == kWritten && same_boot)) c = kMissing;
-  } else {
-    states_.assign(n, kMissing);
-  }
+  states_ = read_states(fd_, size_bytes, boot);
+  if (!data_exists) states_.assign(states_.size(), kMissing);
   const std::string now = header + states_;
   if (::ftruncate(fd_, static_cast<off_t>(now.size())) != 0 ||
-      ::pwrite(fd_, now.data(), now.size(), 0) != static_cast<ssize_t>(now.size()))
+      ::pwrite(fd_, now.data(), now.size(), 0) != static_cast<ssize_t>(now.size())) {
+    const int error = errno;
+    ::close(fd_);
+    errno = error;
     fail(path);
+  }
+}
+
+uint64_t PieceMap::bytes_recorded(const std::filesystem::path& path, uint64_t size_bytes,
+                                  const std::string& boot) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return 0;
+  const std::string states = read_states(fd, size_bytes, boot);
+  ::close(fd);
+  uint64_t sum = 0;
+  for (size_t i = 0; i < states.size(); ++i)
+    if (states[i] != kMissing) sum += std::min(size_bytes, (i + 1) * kPieceBytes) - i * kPieceBytes;
+  return sum;
 }
 
 PieceMap::~PieceMap() {

@@ -32,10 +32,16 @@ class PieceMap {
   std::vector<size_t> written() const;
   void set_flushed(const std::vector<size_t>& pieces);
 
+  // What a map on disk counts as there, without changing it: another process may be at work on it.
+  static uint64_t bytes_recorded(const std::filesystem::path& path, uint64_t size_bytes,
+                                 const std::string& boot);
+
   static std::string this_boot();  // empty where the system does not say: then nothing unflushed counts
 
  private:
   static constexpr char kMissing = '.', kWritten = 'w', kFlushed = 's';
+  // The states that the file at `fd` records for this size, all missing where it is no such map.
+  static std::string read_states(int fd, uint64_t size_bytes, const std::string& boot);
   void store(size_t piece);
   std::filesystem::path path_;
   int fd_ = -1;

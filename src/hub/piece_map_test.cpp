@@ -29,6 +29,10 @@ TEST_F(PieceMaps, GoOnWhereAnEarlierRunEnded) {
   {
     PieceMap map(path_, 3 * kPiece + 5, true, "boot-1");
     EXPECT_EQ(map.bytes_there(), 2 * kPiece + 5);
+    EXPECT_EQ(PieceMap::bytes_recorded(path_, 3 * kPiece + 5, "boot-1"), 2 * kPiece + 5);
+    EXPECT_EQ(PieceMap::bytes_recorded(path_, 3 * kPiece + 5, "boot-2"), kPiece + 5);
+    EXPECT_EQ(PieceMap::bytes_recorded(path_, 3 * kPiece, "boot-1"), 0u);
+    EXPECT_EQ(PieceMap::bytes_recorded(path_.string() + "x", 3 * kPiece + 5, "boot-1"), 0u);
   }
   PieceMap map(path_, 3 * kPiece + 5, true, "boot-2");
   EXPECT_FALSE(map.has(0)) << "written, but not flushed before the machine went down";

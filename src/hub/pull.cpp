@@ -11,6 +11,7 @@ constexpr uint64_t kSpareBytes = 64 << 20;  // left on the disk
 Download download_of(const HubOptions& options, const PullRequest& q, const RepositoryCache& cache,
                      const RemoteFile& file) {
   Download d;
+  d.repository = q.repository.id;
   d.url = file_url(options, q.repository, file);
   d.file = file;
   d.partial = cache.partial(file);

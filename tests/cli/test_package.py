@@ -56,9 +56,13 @@ def test_install_again_and_uninstall(release, tmp_path):
     installed = files_below(home)
     assert ".local/bin/moraine" in installed and ".local/lib/moraine/libx.so.1" in installed
     assert os.access(home / ".local/bin/moraine", os.X_OK)
-    # From the unpacked tree, over the first.
+    # From the unpacked tree, over the first; what only the first had goes.
+    (home / ".local/lib/moraine/old.so").touch()
+    with (home / ".local/share/moraine/installed-files").open("a") as names:
+        names.write("lib/moraine/old.so\n/etc/hostname\n../../outside\n")
+    (tmp_path / "outside").touch()
     assert install(home, script=tmp_path / "moraine-9.9.9-linux-x86_64" / "install.sh").returncode == 0
-    assert files_below(home) == installed
+    assert files_below(home) == installed and (tmp_path / "outside").exists()
     assert install(home, "--uninstall").returncode == 0
     assert files_below(home) == [".local/bin/mine"]
     assert install(home, "--uninstall").returncode == 1
