@@ -65,8 +65,7 @@ TEST(Api, UnknownPathsWrongMethodsAndWhatIsToCome) {
   EXPECT_EQ(wrong->head.status, 405);
   EXPECT_EQ(wrong->header("Allow"), "POST");
   EXPECT_EQ(h.call("DELETE", "/lora-adapters")->header("Allow"), "GET, POST");
-  for (const char* path :
-       {"/infill", "/v1/embeddings", "/rerank", "/lora-adapters", "/slots/0", "/models/load"}) {
+  for (const char* path : {"/infill", "/v1/embeddings", "/rerank", "/lora-adapters", "/models/load"}) {
     const auto exchange = h.call("POST", path, "{}");
     EXPECT_EQ(exchange->head.status, 501) << path;
     EXPECT_EQ(Json::parse(exchange->body)["error"]["code"], "not_implemented");
