@@ -36,7 +36,8 @@ namespace {
 constexpr double kDecodeShare = 0.3;
 constexpr double kUnknownDecodeSeconds = 0.08;  // of a step, before one was measured
 constexpr int32_t kMinSlice = 16;
-constexpr int kMostLookedAt = 64;  // of those that wait, in one step: looking compares prompts
+constexpr int32_t kCompanyTokens = 64;  // more than so many are worth waiting for
+constexpr int kMostLookedAt = 64;       // of those that wait, in one step: looking compares prompts
 constexpr uint64_t kMemoryReserve = 256ull << 20;  // bytes the cache leaves to the rest of the system
 constexpr std::chrono::milliseconds kReliefInterval{500};
 constexpr std::chrono::seconds kSaveAtEnd{5};  // most that closing waits for the disk
@@ -436,7 +437,13 @@ bool EngineImpl::waits_for_company(const Sequence& s) const {
     const auto other = r->tokens();
     const auto n =
         std::mismatch(tokens.begin(), tokens.end(), other.begin(), other.end()).first - tokens.begin();
-    if (n < r->computed() || n <= tree_.look(s.scope(), tokens).n_tokens + plan::kPageTokens) continue;
+    // Without states the page in which they part is shared once it is full.
+    const auto page_end =
+        static_cast<ptrdiff_t>(cache::pages_for(static_cast<int32_t>(n))) * plan::kPageTokens;
+    const bool whole = pool_.state_bytes() == 0 && page_end <= std::ssize(other);
+    if (r->computed() > (whole ? page_end - 1 : n) ||
+        n <= tree_.look(s.scope(), tokens).n_tokens + kCompanyTokens)
+      continue;
     r->keep_for_company(static_cast<int32_t>(n));
     return true;
   }

@@ -167,6 +167,21 @@ TEST_P(CacheTest, ACommonBeginningIsComputedOnce) {
   EXPECT_EQ(engine->stats().prompt_tokens_total, 2000u + 4 * 50);
 }
 
+// Nobody said where they part: those that come beside each other find out.
+TEST_P(CacheTest, ACommonBeginningWithoutBoundariesToo) {
+  auto engine = Engine::load(options(4096, 5));
+  std::vector<std::shared_ptr<Collector>> all;
+  const auto send = [&](Tokens prompt) {
+    all.push_back(std::make_shared<Collector>());
+    engine->generate(greedy(std::move(prompt), 5), all.back());
+  };
+  send(random_tokens(3000, 2));  // the engine is busy until they are all there
+  const Tokens common = random_tokens(1500, 1);
+  for (int i = 0; i < 4; ++i) send(joined(common, random_tokens(100, 10 + i)));
+  for (auto& c : all) ASSERT_TRUE(c->wait());
+  EXPECT_EQ(engine->stats().prompt_tokens_total, 3000u + 1500 + 4 * 100);
+}
+
 TEST_P(CacheTest, TheBudgetIsKept) {
   EngineOptions o = options();
   const MemoryEstimate e = Engine::estimate(o);
