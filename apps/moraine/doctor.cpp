@@ -10,6 +10,8 @@
 #include "app.h"
 #include "base/cpu_features.h"
 #include "gguf/reader.h"
+#include "hub/model_name.h"
+#include "model_places.h"
 #include "system/probe.h"
 #include "system/report.h"
 #include "system/write_config.h"
@@ -49,7 +51,8 @@ void add_file(system::Need& need, const EngineOptions& options) {
   need.remarks.push_back(fmt::format("For {} the weights alone are counted: its cache comes on top.", name));
 }
 
-void add_model(system::Need& need, EngineOptions options, const std::string& name) {
+void add_model(system::Need& need, EngineOptions options, const std::string& name,
+               const Invocation& invocation) {
   std::error_code error;
   options.model_path = name;
   if (fs::is_regular_file(name, error)) {
@@ -60,9 +63,21 @@ void add_model(system::Need& need, EngineOptions options, const std::string& nam
   std::string names;
   for (const system::KnownModel& m : system::known_models())
     names += (names.empty() ? "" : ", ") + system::full_name(m);
-  if (found.empty())
-    throw Error(ErrorCode::kNotFound,
-                fmt::format("{} is no file here and no model known by name. Known: {}.", name, names));
+  if (found.size() != 1) {
+    // A name of `moraine list`, or a part of one that only one model has.
+    const auto local = hub::find_models(name, hub::find_local_models(model_roots(invocation.env)));
+    if (local.size() == 1 && local.front().n_missing == 0) {
+      options.model_path = local.front().path.string();
+      add_file(need, options);
+      return;
+    }
+  }
+  if (found.empty()) {
+    throw Error(
+        ErrorCode::kNotFound,
+        fmt::format("{} is no file here, none of `moraine list`, and no model known by name. Known: {}.",
+                    name, names));
+  }
   if (found.size() > 1) {
     names.clear();
     for (const system::KnownModel* m : found) names += (names.empty() ? "" : " or ") + system::full_name(*m);
@@ -71,11 +86,12 @@ void add_model(system::Need& need, EngineOptions options, const std::string& nam
   system::add_model(need, *found.front(), options.n_ctx);
 }
 
-system::Need need_of(const Settings& s) {
+system::Need need_of(const Invocation& invocation) {
+  const Settings& s = invocation.settings;
   system::Need need;
   need.gpu_bytes = s.doctor.gpu_memory_bytes;
-  if (!s.engine.model_path.empty()) add_model(need, s.engine, s.engine.model_path);
-  if (!s.doctor.draft_model.empty()) add_model(need, s.engine, s.doctor.draft_model);
+  if (!s.engine.model_path.empty()) add_model(need, s.engine, s.engine.model_path, invocation);
+  if (!s.doctor.draft_model.empty()) add_model(need, s.engine, s.doctor.draft_model, invocation);
   return need;
 }
 
@@ -148,7 +164,7 @@ int doctor(Invocation& invocation) {
   if (s.doctor.write && s.json)
     throw options::UsageError("--write tells what it does; --json cannot be had with it");
   const RootFiles files(s.doctor.root);
-  const system::Need need = need_of(s);
+  const system::Need need = need_of(invocation);
   system::SystemFacts facts = system::read_system(files);
   if (s.doctor.probe && !files.is_live())
     invocation.console.warn("--probe measures this machine, not the captured one: left out");

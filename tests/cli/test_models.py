@@ -91,6 +91,12 @@ def test_an_unknown_name_says_what_to_do(home, name, words):
             assert word in done.stderr
 
 
+def test_doctor_judges_a_model_by_its_name(home):
+    done = moraine("doctor", "bartowski/SmolLM2", home=home)
+    assert "SmolLM2-135M-Instruct-Q4_1.gguf" in done.stdout, done.stderr
+    assert "no model known by name" in moraine("doctor", "nothing-like-it", home=home).stderr
+
+
 def test_a_set_that_lacks_files(home, tmp_path):
     (tmp_path / "big-Q4_0-00001-of-00003.gguf").touch()
     (tmp_path / "big-Q4_0-00003-of-00003.gguf").touch()
