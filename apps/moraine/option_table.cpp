@@ -200,6 +200,18 @@ void add_sampling_options(Table& t, Settings& s) {
 }
 
 void add_server_options(Table& t, Settings& s) {
+  t.section("Speculation", kServe | kRun);
+  t.add("--draft-max, --draft, --draft-n, --spec-draft-n-max N",
+        integer(s.engine.speculation.max_draft, 0, 64),
+        "most tokens guessed ahead in a step; 0: none. Never another answer, only sooner")
+      .standard("16")
+      .env("LLAMA_ARG_SPEC_DRAFT_N_MAX")
+      .env("LLAMA_ARG_DRAFT_MAX");
+  t.add("--draft-min, --draft-n-min, --spec-draft-n-min N", integer(s.engine.speculation.min_draft, 0, 64),
+        "shorter guesses are not used")
+      .standard("1")
+      .env("LLAMA_ARG_SPEC_DRAFT_N_MIN")
+      .env("LLAMA_ARG_DRAFT_MIN");
   t.section("Server", kServe);
   t.add("--host ADDRESS", text(s.http.host), "where to listen; 0.0.0.0 lets other machines in")
       .standard("127.0.0.1")

@@ -133,15 +133,13 @@ void add_gpu(Table& t) {
 }
 
 void add_speculation(Table& t) {
-  t.section("Speculation, to come", kServe | kRun);
+  t.section("Draft models, to come", kServe | kRun);
   add_rows(
-      t, Kind::kPlanned, "speculation is still to come; the model answers alone, with the same text",
+      t, Kind::kPlanned,
+      "draft models and choosing a drafter are still to come; drafts come from the text itself, with the "
+      "same answers",
       {{"-md, --spec-draft-model, --model-draft FILE", "a small model that drafts",
         "LLAMA_ARG_SPEC_DRAFT_MODEL", nullptr, "LLAMA_ARG_MODEL_DRAFT"},
-       {"--spec-draft-n-max, --draft-max, --draft, --draft-n N", "most tokens of a draft",
-        "LLAMA_ARG_SPEC_DRAFT_N_MAX", nullptr, "LLAMA_ARG_DRAFT_MAX"},
-       {"--spec-draft-n-min, --draft-min, --draft-n-min N", "fewest tokens of a draft",
-        "LLAMA_ARG_SPEC_DRAFT_N_MIN", nullptr, "LLAMA_ARG_DRAFT_MIN"},
        {"--spec-draft-p-min, --draft-p-min P", "least probability of a drafted token",
         "LLAMA_ARG_SPEC_DRAFT_P_MIN", nullptr, "LLAMA_ARG_DRAFT_P_MIN"},
        {"--spec-draft-p-split, --draft-p-split P", "probability at which drafts branch",

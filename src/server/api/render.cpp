@@ -42,12 +42,14 @@ Json usage_json(std::span<const Choice> choices, int32_t n) {
 }
 
 Json timings_json(std::span<const Choice> choices) {
-  int64_t cached = 0, computed = 0, generated = 0;
+  int64_t cached = 0, computed = 0, generated = 0, drafted = 0, accepted = 0;
   double prompt_ms = 0, generated_ms = 0;
   for (const Choice& choice : choices) {
     cached += choice.stats.n_cached;
     computed += choice.n_prompt - choice.stats.n_cached;
     generated += choice.n_generated;
+    drafted += choice.stats.n_drafted;
+    accepted += choice.stats.n_accepted;
     prompt_ms = std::max(prompt_ms, choice.stats.prompt_ms);
     generated_ms = std::max(generated_ms, choice.stats.generated_ms);
   }
@@ -63,7 +65,9 @@ Json timings_json(std::span<const Choice> choices) {
           {"predicted_n", generated},
           {"predicted_ms", generated_ms},
           {"predicted_per_token_ms", per_token(generated_ms, generated)},
-          {"predicted_per_second", per_second(generated_ms, generated)}};
+          {"predicted_per_second", per_second(generated_ms, generated)},
+          {"draft_n", drafted},
+          {"draft_n_accepted", accepted}};
 }
 
 double shown_logprob(float logprob) { return logprob > -9999.0f ? logprob : -9999.0; }

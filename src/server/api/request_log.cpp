@@ -72,11 +72,13 @@ std::string cache_note(std::span<const TokenId> prompt, const GenerationStats& s
                        const Tokenizer& tokenizer) {
   const int32_t n = stats.n_known;
   std::string note;
-  if (stats.n_restored > 0) note = fmt::format("; {} of the cached ones from disk", stats.n_restored);
+  if (stats.n_drafted > 0)
+    note = fmt::format("; {} of {} drafted tokens held", stats.n_accepted, stats.n_drafted);
+  if (stats.n_restored > 0) note += fmt::format("; {} of the cached ones from disk", stats.n_restored);
   if (n < kFewTokens || n >= static_cast<int32_t>(prompt.size())) return note;
   if (stats.known_next >= 0)
     note += fmt::format("; known up to token {}{}: {} was {}", n, message_of(prompt, n, tokenizer),
-                       token_text(prompt[n], tokenizer), token_text(stats.known_next, tokenizer));
+                        token_text(prompt[n], tokenizer), token_text(stats.known_next, tokenizer));
   if (n - stats.n_cached >= kFewTokens)
     note +=
         fmt::format("; of {} known tokens {} computed again: no state was kept there", n, n - stats.n_cached);

@@ -83,6 +83,9 @@ void metrics(const Call& call) {
       count(s.generated_tokens_total));
   add("llamacpp:tokens_predicted_seconds_total", "counter", "Predict process time.",
       s.generated_seconds_total);
+  add("moraine:drafted_tokens_total", "counter", "Tokens guessed ahead.", count(s.drafted_tokens_total));
+  add("moraine:accepted_tokens_total", "counter", "Of them, those that held.",
+      count(s.accepted_tokens_total));
   add("llamacpp:n_decode_total", "counter", "Number of decode steps.", count(s.decode_steps_total));
   add("llamacpp:prompt_tokens_seconds", "gauge", "Average prompt throughput in tokens/s.",
       rate(s.prompt_tokens_total, s.prompt_seconds_total));
