@@ -95,7 +95,7 @@ const calls = {
     const input = [{role: "user", content: "Say hello."}];
     const tools = [{type: "function", name: "read", strict: false,
                     parameters: {type: "object", properties: {path: {enum: ["a.c", "b.c"]}}, required: ["path"]}}];
-    const settings = {model, tools, store: false};
+    const settings = {model, tools, parallel_tool_calls: false, store: false};
     const first = await client.responses.stream({...settings, input, tool_choice: "required", max_output_tokens: 200}).finalResponse();
     const calls = first.output.filter((item) => item.type === "function_call");
     assert.equal(calls[0].name, "read");
@@ -108,7 +108,7 @@ const calls = {
   async chat_call() {
     const tools = [{type: "function", function: {name: "read", parameters: {
       type: "object", properties: {path: {enum: ["a.c", "b.c"]}}, required: ["path"]}}}];
-    const runner = client.chat.completions.stream({model, messages, tools, tool_choice: "required", max_tokens: 200});
+    const runner = client.chat.completions.stream({model, messages, tools, tool_choice: "required", parallel_tool_calls: false, max_tokens: 200});
     const {choices: [choice]} = await runner.finalChatCompletion();
     assert.equal(choice.finish_reason, "tool_calls");
     assert.equal(choice.message.tool_calls[0].function.name, "read");

@@ -34,7 +34,7 @@ const calls = {
 
   async tool_call() {
     const settings = {model, messages, tools, max_tokens: 200};
-    const first = await client.messages.stream({...settings, tool_choice: {type: "any"}}).finalMessage();
+    const first = await client.messages.stream({...settings, tool_choice: {type: "any", disable_parallel_tool_use: true}}).finalMessage();
     const uses = first.content.filter((block) => block.type === "tool_use");
     assert.equal(first.stop_reason, "tool_use");
     assert.equal(uses[0].name, "read");

@@ -48,7 +48,7 @@ def test_events_in_their_order(client):
 
 def test_a_call_and_its_result(client):
     settings = dict(model="x", max_tokens=200, tools=[READ], messages=ASK)
-    with client.messages.stream(**settings, tool_choice={"type": "any"}) as stream:
+    with client.messages.stream(**settings, tool_choice={"type": "any", "disable_parallel_tool_use": True}) as stream:
         final = stream.get_final_message()
     calls = [block for block in final.content if block.type == "tool_use"]
     assert final.stop_reason == "tool_use" and calls[0].name == "read"

@@ -43,7 +43,7 @@ def test_the_stream_helper(client):
 
 
 def test_a_call_and_its_result(client):
-    settings = dict(model="x", tools=[READ], tool_choice="required", max_output_tokens=200, store=False)
+    settings = dict(model="x", tools=[READ], tool_choice="required", parallel_tool_calls=False, max_output_tokens=200, store=False)
     with client.responses.stream(input=ASK, **settings) as stream:
         arguments = "".join(e.delta for e in stream if e.type == "response.function_call_arguments.delta")
         final = stream.get_final_response()
