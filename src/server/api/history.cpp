@@ -181,7 +181,6 @@ HistoryTokens encode_history(const Tokenizer& tokenizer, TurnStore& turns, uint6
     result.tokens.insert(result.tokens.end(), turn->tokens.begin(), turn->tokens.end());
     at = end;
     placed = begin;
-    ++result.n_turns;
   }
   encode_to(text.size());
   return result;

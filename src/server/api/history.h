@@ -27,7 +27,6 @@ struct TurnReader {
 
 struct HistoryTokens {
   std::vector<TokenId> tokens;
-  int32_t n_turns = 0;             // that stand as they were generated
   bool reasoning_missing = false;  // a turn is there without the reasoning it was generated with
 };
 
