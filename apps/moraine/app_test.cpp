@@ -308,7 +308,7 @@ TEST(ReadyBlock, SaysWhatBecameOfEachFlag) {
   Ready ready;
   ready.info.notes = {"A block of the file is not used."};
   const std::string text = ready.block(Line(kMissionLine));
-  EXPECT_THAT(text, HasSubstr("-md Qwen3-1.7B-Q8_0.gguf: speculation is still to come"));
+  EXPECT_THAT(text, HasSubstr("-md Qwen3-1.7B-Q8_0.gguf: draft models and choosing a drafter are still to come"));
   EXPECT_THAT(text, HasSubstr("-ngl 999, -ngld 999: GPUs are still to come"));
   EXPECT_THAT(text, HasSubstr("-b 4096, --ubatch-size 2048: prompts are read 2048 tokens at a time"));
   EXPECT_THAT(text, HasSubstr("--no-mmap: weights are read straight into memory, once"));

@@ -39,6 +39,13 @@ needs_model = pytest.mark.usefixtures("model")
 LIMIT_S = 120
 
 
+@pytest.fixture(autouse=True)
+def no_other_servers(tmp_path, monkeypatch):
+    """Servers of other tests are not found here: `run` would let them answer."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+
 def moraine(*args, stdin=subprocess.DEVNULL, env=None, cwd=None, text=None):
     """Runs the program to its end; `text` goes to its standard input."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LLAMA_ARG_", "MORAINE_", "HF_"))}
@@ -403,7 +410,7 @@ def test_the_line_of_llama_server_started_under_its_name(tmp_path):
             f"--host 0.0.0.0 --port {port}")
     with Running(*line.split(), program=program) as server:
         server.wait_for(r"try +curl .*\n")
-        for words in ("-md Qwen3-1.7B-Q8_0.gguf: speculation is still to come", "-ngl 999, -ngld 999: GPUs are still to come",
+        for words in ("-md Qwen3-1.7B-Q8_0.gguf: draft models and choosing a drafter are still to come", "-ngl 999, -ngld 999: GPUs are still to come",
                       "-b 4096, --ubatch-size 2048: ", "--no-mmap: ", "ANYONE", "4,096 tokens"):
             assert words in server.output
         assert get(port, "/v1/models")[1]["data"][0]["id"] == MODEL.name
