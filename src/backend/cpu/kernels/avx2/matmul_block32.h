@@ -13,6 +13,7 @@
 #pragma once
 
 #include "backend/cpu/kernels/avx2/matmul.h"
+#include "backend/cpu/kernels/row_tiles.h"
 
 namespace moraine::cpu::avx2 {
 namespace {
@@ -171,42 +172,17 @@ void panel(const MatmulArgs& a) {
         prefetch<F::kBytes>(w);
         blocks[i] = F::unpack(w);
       }
-      for (int m = 0; m < a.n_rows; m += kTile) switch (a.n_rows - m) {
-          case 1:
-            panel_tile<F, 1>(a, blocks, b, n, g, m);
-            break;
-          case 2:
-            panel_tile<F, 2>(a, blocks, b, n, g, m);
-            break;
-          case 3:
-            panel_tile<F, 3>(a, blocks, b, n, g, m);
-            break;
-          default:
-            panel_tile<F, 4>(a, blocks, b, n, g, m);
-            break;
-        }
+      for_row_tiles<kTile>(a.n_rows, [&]<int kRows>(int m) __attribute__((always_inline)) {
+        panel_tile<F, kRows>(a, blocks, b, n, g, m);
+      });
     }
 }
 
 template <class Few, class Many>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
-  switch (a.n_rows) {
-    case 1:
-      direct<Few, 1>(a);
-      break;
-    case 2:
-      direct<Few, 2>(a);
-      break;
-    case 3:
-      direct<Few, 3>(a);
-      break;
-    case 4:
-      direct<Few, 4>(a);
-      break;
-    default:
-      panel<Many>(a);
-      break;
-  }
+  few_or_many(
+      a.n_rows, [&]<int kRows>() __attribute__((always_inline)) { direct<Few, kRows>(a); },
+      [&] { panel<Many>(a); });
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // cycles for each addition, so a tile holds eight chains or more: groups x activation rows.
 #include "backend/cpu/kernels/avx2/kernels.h"
 #include "backend/cpu/kernels/avx2/simd.h"
+#include "backend/cpu/kernels/row_tiles.h"
 
 namespace moraine::cpu::avx2 {
 namespace {
@@ -53,20 +54,8 @@ MORAINE_INLINE void tile(const MatmulArgs& a, int g, int m) {
 
 template <class F, int kGroups>
 MORAINE_INLINE void rows(const MatmulArgs& a, int g) {
-  for (int m = 0; m < a.n_rows; m += 4) switch (a.n_rows - m) {
-      case 1:
-        tile<F, kGroups, 1>(a, g, m);
-        break;
-      case 2:
-        tile<F, kGroups, 2>(a, g, m);
-        break;
-      case 3:
-        tile<F, kGroups, 3>(a, g, m);
-        break;
-      default:
-        tile<F, kGroups, 4>(a, g, m);
-        break;
-    }
+  for_row_tiles<4>(
+      a.n_rows, [&]<int kRows>(int m) __attribute__((always_inline)) { tile<F, kGroups, kRows>(a, g, m); });
 }
 
 template <class F>

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "backend/cpu/kernels/avx2/matmul.h"
+#include "backend/cpu/kernels/row_tiles.h"
 
 namespace moraine::cpu::avx2 {
 namespace {
@@ -158,42 +159,17 @@ void panel(const MatmulArgs& a) {
         prefetch<F::kBytes / kParts>(w + j * (F::kBytes / kParts));
         F::template part<j>(w, u[j]);
       });
-      for (int m = 0; m < a.n_rows; m += kTile) switch (a.n_rows - m) {
-          case 1:
-            panel_tile<F, 1>(a, u, scales, b, g, m);
-            break;
-          case 2:
-            panel_tile<F, 2>(a, u, scales, b, g, m);
-            break;
-          case 3:
-            panel_tile<F, 3>(a, u, scales, b, g, m);
-            break;
-          default:
-            panel_tile<F, 4>(a, u, scales, b, g, m);
-            break;
-        }
+      for_row_tiles<kTile>(a.n_rows, [&]<int kRows>(int m) __attribute__((always_inline)) {
+        panel_tile<F, kRows>(a, u, scales, b, g, m);
+      });
     }
 }
 
 template <class F>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
-  switch (a.n_rows) {
-    case 1:
-      direct<F, 1>(a);
-      break;
-    case 2:
-      direct<F, 2>(a);
-      break;
-    case 3:
-      direct<F, 3>(a);
-      break;
-    case 4:
-      direct<F, 4>(a);
-      break;
-    default:
-      panel<F>(a);
-      break;
-  }
+  few_or_many(
+      a.n_rows, [&]<int kRows>() __attribute__((always_inline)) { direct<F, kRows>(a); },
+      [&] { panel<F>(a); });
 }
 
 }  // namespace

@@ -3,14 +3,13 @@
 // lanes, head_dim ascends), online softmax, then the weighted sum of V (sixteen columns are the lanes, keys
 // ascend). Blocks that many queries share are first turned to floats in the scratch
 // buffer, sixteen keys side by side; few queries read the cache directly. Storing is AVX2's.
+#include "backend/cpu/kernels/attention_blocks.h"
 #include "backend/cpu/kernels/avx512/kernels.h"
 #include "backend/cpu/kernels/avx512/math.h"
 
 namespace moraine::cpu::avx512 {
 namespace {
 
-constexpr int kPageTokens = 256;
-constexpr int kDirectQueries = 4;  // up to here converting a block costs more than it saves
 constexpr int kVectors = kKvBlock / 16;
 constexpr float kInfinity = __builtin_inff();
 
@@ -129,16 +128,6 @@ struct VQ8_0 {
         _mm512_storeu_ps(out + i, _mm512_mul_ps(d, int8s(block + 2 + i, block + 10 + i)));
     }
   }
-};
-
-// The queries that see something of a block, and their part of it: keys [from, to) of the block.
-struct Seen {
-  int n;
-  int from[kMaxQueries], to[kMaxQueries];
-  const float* q[kMaxQueries];
-  float* o[kMaxQueries];
-  float *m[kMaxQueries], *l[kMaxQueries];
-  float* p[kMaxQueries];  // scores, then weights, of the block's 64 keys
 };
 
 // Scores of kQueries queries from i with all 64 keys, kAtOnce vectors of them at a time; what a slot that is
@@ -264,23 +253,13 @@ MORAINE_INLINE void weigh(const Seen& s, int i, const uint8_t* v, int hd, int j0
     if (c < hd) weigh<T, kQueries, kColumns / 2>(s, i, v, hd, j0, j1, c);
 }
 
-// Keys that all of the queries see are taken together; the ragged ends one query at a time.
 template <class T, int kQueries, int kColumns>
 MORAINE_INLINE void weigh_tile(const Seen& s, int i, const uint8_t* v, int hd) {
-  int from = s.from[i], to = s.to[i];
-  for (int q = 1; q < kQueries; ++q) {
-    from = s.from[i + q] > from ? s.from[i + q] : from;
-    to = s.to[i + q] < to ? s.to[i + q] : to;
-  }
-  if (from >= to) {
-    for (int q = 0; q < kQueries; ++q) weigh<T, 1, 4>(s, i + q, v, hd, s.from[i + q], s.to[i + q]);
-    return;
-  }
-  for (int q = 0; q < kQueries; ++q)
-    if (s.from[i + q] < from) weigh<T, 1, 4>(s, i + q, v, hd, s.from[i + q], from);
-  weigh<T, kQueries, kColumns>(s, i, v, hd, from, to);
-  for (int q = 0; q < kQueries; ++q)
-    if (to < s.to[i + q]) weigh<T, 1, 4>(s, i + q, v, hd, to, s.to[i + q]);
+  weigh_together<kQueries>(
+      s, i,
+      [&](int q, int j0, int j1) __attribute__((always_inline)) { weigh<T, 1, 4>(s, q, v, hd, j0, j1); },
+      [&](int j0, int j1)
+          __attribute__((always_inline)) { weigh<T, kQueries, kColumns>(s, i, v, hd, j0, j1); });
 }
 
 template <class T>
@@ -303,58 +282,32 @@ void weigh_all(const Seen& s, const uint8_t* v, int hd) {
     }
 }
 
-Seen seen_of(const AttendArgs& a, int block) {
-  Seen s;
-  s.n = 0;
-  for (int i = 0; i < a.n_q; ++i) {
-    const int from = a.lo[i] > block ? a.lo[i] : block;
-    int to = a.hi[i] < a.end ? a.hi[i] : a.end;
-    to = to < block + kKvBlock ? to : block + kKvBlock;
-    if (from >= to) continue;
-    s.from[s.n] = from - block;
-    s.to[s.n] = to - block;
-    s.q[s.n] = a.q[i];
-    s.o[s.n] = a.o[i];
-    s.m[s.n] = a.m + i;
-    s.l[s.n] = a.l + i;
-    s.p[s.n] = a.scratch + kKvBlock * s.n;
-    ++s.n;
-  }
-  return s;
-}
-
 template <class K, class V>
 MORAINE_INLINE void attend(const AttendArgs& a) {
   const int hd = a.head_dim;
   float* floats = a.scratch + kMaxQueries * kKvBlock;
   const uint8_t* const bytes = reinterpret_cast<const uint8_t*>(floats);
-  for (int block = a.begin; block < a.end; block += kKvBlock) {
-    const Seen s = seen_of(a, block);
-    if (s.n == 0) continue;
-    int first = kKvBlock, last = 0;
-    for (int i = 0; i < s.n; ++i) {
-      first = s.from[i] < first ? s.from[i] : first;
-      last = s.to[i] > last ? s.to[i] : last;
-    }
-    const int page = block / kPageTokens - a.begin / kPageTokens, slot = block % kPageTokens;
-
-    const uint8_t* k = K::block(a.k_pages[page], hd, slot);
-    if (s.n <= kDirectQueries) {
-      all_scores<typename K::Direct>(s, k, hd);
-    } else {
-      K::to_floats(k, hd, floats);
-      all_scores<Floats>(s, bytes, hd);
-    }
-    for (int i = 0; i < s.n; ++i) softmax_step(s, i, hd);
-
-    const uint8_t* v = V::block(a.v_pages[page], hd, slot);
-    if (s.n <= kDirectQueries) {
-      weigh_all<typename V::Direct>(s, v, hd);
-    } else {
-      V::to_floats(v, hd, first, last, floats);
-      weigh_all<Floats>(s, bytes, hd);
-    }
-  }
+  for_each_block(
+      a,
+      [&](const Seen& s, const uint8_t* page, int slot, int, int) {
+        const uint8_t* k = K::block(page, hd, slot);
+        if (s.n <= kDirectQueries) {
+          all_scores<typename K::Direct>(s, k, hd);
+        } else {
+          K::to_floats(k, hd, floats);
+          all_scores<Floats>(s, bytes, hd);
+        }
+      },
+      [&](const Seen& s, int i) { softmax_step(s, i, hd); },
+      [&](const Seen& s, const uint8_t* page, int slot, int first, int last) {
+        const uint8_t* v = V::block(page, hd, slot);
+        if (s.n <= kDirectQueries) {
+          weigh_all<typename V::Direct>(s, v, hd);
+        } else {
+          V::to_floats(v, hd, first, last, floats);
+          weigh_all<Floats>(s, bytes, hd);
+        }
+      });
 }
 
 }  // namespace

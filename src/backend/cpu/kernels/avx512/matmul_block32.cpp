@@ -6,6 +6,7 @@
 // order.
 #include "backend/cpu/kernels/avx512/block32.h"
 #include "backend/cpu/kernels/avx512/kernels.h"
+#include "backend/cpu/kernels/row_tiles.h"
 
 namespace moraine::cpu::avx512 {
 namespace {
@@ -100,47 +101,17 @@ void panel(const MatmulArgs& a) {
         prefetch<F::kBytes>(w);
         F::unpack(w, blocks[i]);
       }
-      int m = 0;
-      for (; m + kTile <= a.n_rows; m += kTile) panel_tile<F, kTile>(a, blocks, w.lanes, b, n, g, m);
-      if (m + 4 <= a.n_rows) {
-        panel_tile<F, 4>(a, blocks, w.lanes, b, n, g, m);
-        m += 4;
-      }
-      switch (a.n_rows - m) {
-        case 1:
-          panel_tile<F, 1>(a, blocks, w.lanes, b, n, g, m);
-          break;
-        case 2:
-          panel_tile<F, 2>(a, blocks, w.lanes, b, n, g, m);
-          break;
-        case 3:
-          panel_tile<F, 3>(a, blocks, w.lanes, b, n, g, m);
-          break;
-        default:
-          break;
-      }
+      for_row_tiles<kTile>(a.n_rows, [&]<int kRows>(int m) __attribute__((always_inline)) {
+        panel_tile<F, kRows>(a, blocks, w.lanes, b, n, g, m);
+      });
     }
 }
 
 template <class F>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
-  switch (a.n_rows) {
-    case 1:
-      direct<F, 1>(a);
-      break;
-    case 2:
-      direct<F, 2>(a);
-      break;
-    case 3:
-      direct<F, 3>(a);
-      break;
-    case 4:
-      direct<F, 4>(a);
-      break;
-    default:
-      panel<F>(a);
-      break;
-  }
+  few_or_many(
+      a.n_rows, [&]<int kRows>() __attribute__((always_inline)) { direct<F, kRows>(a); },
+      [&] { panel<F>(a); });
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 // product instruction rounds differently and is not used.)
 #include "backend/cpu/kernels/avx512/kernels.h"
 #include "backend/cpu/kernels/avx512/simd.h"
+#include "backend/cpu/kernels/row_tiles.h"
 
 namespace moraine::cpu::avx512 {
 namespace {
@@ -56,25 +57,8 @@ MORAINE_INLINE void tile(const MatmulArgs& a, int g, int m) {
 
 template <class F, int kPairs>
 MORAINE_INLINE void rows(const MatmulArgs& a, int g) {
-  int m = 0;
-  for (; m + 8 <= a.n_rows; m += 8) tile<F, kPairs, 8>(a, g, m);
-  if (m + 4 <= a.n_rows) {
-    tile<F, kPairs, 4>(a, g, m);
-    m += 4;
-  }
-  switch (a.n_rows - m) {
-    case 1:
-      tile<F, kPairs, 1>(a, g, m);
-      break;
-    case 2:
-      tile<F, kPairs, 2>(a, g, m);
-      break;
-    case 3:
-      tile<F, kPairs, 3>(a, g, m);
-      break;
-    default:
-      break;
-  }
+  for_row_tiles<8>(a.n_rows,
+                   [&]<int kRows>(int m) __attribute__((always_inline)) { tile<F, kPairs, kRows>(a, g, m); });
 }
 
 template <class F>

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "backend/cpu/kernels/avx512/block256.h"
+#include "backend/cpu/kernels/row_tiles.h"
 
 namespace moraine::cpu::avx512 {
 namespace {
@@ -118,47 +119,17 @@ void panel(const MatmulArgs& a) {
     for (int b = 0; b < a.k / 256; ++b) {
       const Pair w = pair_of(a, g) + static_cast<int64_t>(b) * F::kBytes;
       p.unpack(w);
-      int m = 0;
-      for (; m + kTile <= a.n_rows; m += kTile) panel_tile<F, kTile>(a, p, w.lanes, b, g, m);
-      if (m + 4 <= a.n_rows) {
-        panel_tile<F, 4>(a, p, w.lanes, b, g, m);
-        m += 4;
-      }
-      switch (a.n_rows - m) {
-        case 1:
-          panel_tile<F, 1>(a, p, w.lanes, b, g, m);
-          break;
-        case 2:
-          panel_tile<F, 2>(a, p, w.lanes, b, g, m);
-          break;
-        case 3:
-          panel_tile<F, 3>(a, p, w.lanes, b, g, m);
-          break;
-        default:
-          break;
-      }
+      for_row_tiles<kTile>(a.n_rows, [&]<int kRows>(int m) __attribute__((always_inline)) {
+        panel_tile<F, kRows>(a, p, w.lanes, b, g, m);
+      });
     }
 }
 
 template <class F>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
-  switch (a.n_rows) {
-    case 1:
-      direct<F, 1>(a);
-      break;
-    case 2:
-      direct<F, 2>(a);
-      break;
-    case 3:
-      direct<F, 3>(a);
-      break;
-    case 4:
-      direct<F, 4>(a);
-      break;
-    default:
-      panel<F>(a);
-      break;
-  }
+  few_or_many(
+      a.n_rows, [&]<int kRows>() __attribute__((always_inline)) { direct<F, kRows>(a); },
+      [&] { panel<F>(a); });
 }
 
 }  // namespace

@@ -1,0 +1,59 @@
+// How kernels walk activation rows: in tiles of a number that the compiler knows, so that a tile's sums stay
+// in registers. Shared by the vector instruction sets; each compiles its own copy, hence the anonymous
+// namespace (see avx2/simd.h).
+#pragma once
+
+namespace moraine::cpu {
+namespace {
+
+// f.operator()<kRows>(m) for rows m..m+kRows-1: as many tiles of kTile as there are, 4 or 8, then smaller
+// ones.
+template <int kTile, class Fn>
+[[gnu::always_inline]] inline void for_row_tiles(int n_rows, Fn f) {
+  static_assert(kTile == 4 || kTile == 8);
+  int m = 0;
+  for (; m + kTile <= n_rows; m += kTile) f.template operator()<kTile>(m);
+  if constexpr (kTile > 4)
+    if (m + 4 <= n_rows) {
+      f.template operator()<4>(m);
+      m += 4;
+    }
+  switch (n_rows - m) {
+    case 1:
+      f.template operator()<1>(m);
+      break;
+    case 2:
+      f.template operator()<2>(m);
+      break;
+    case 3:
+      f.template operator()<3>(m);
+      break;
+    default:
+      break;
+  }
+}
+
+// few.operator()<n_rows>() for up to four rows, else many().
+template <class Few, class Many>
+[[gnu::always_inline]] inline void few_or_many(int n_rows, Few few, Many many) {
+  switch (n_rows) {
+    case 1:
+      few.template operator()<1>();
+      break;
+    case 2:
+      few.template operator()<2>();
+      break;
+    case 3:
+      few.template operator()<3>();
+      break;
+    case 4:
+      few.template operator()<4>();
+      break;
+    default:
+      many();
+      break;
+  }
+}
+
+}  // namespace
+}  // namespace moraine::cpu
