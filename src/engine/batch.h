@@ -37,7 +37,7 @@ struct Batch {
       positions.push_back(s.computed() + i);
       sequences.push_back(index);
     }
-    const auto n_drafted = static_cast<int32_t>(s.draft().size());
+    const auto n_drafted = static_cast<int32_t>(s.draft().tokens.size());
     tentative.push_back(n_drafted);
     kept.push_back(0);
     Part part{&s, n, -1, 0};

@@ -22,8 +22,7 @@
 #include "engine/memory.h"
 #include "engine/model_info.h"
 #include "engine/prepared.h"
-#include "speculation/controller.h"
-#include "speculation/history.h"
+#include "speculation/drafter.h"
 #include "tokenizer/load.h"
 
 namespace moraine {
@@ -117,9 +116,7 @@ class EngineImpl final : public Engine {
   double seconds_per_decode_ = 0;  // of a step that decodes alone, another
   std::vector<Slot> slots_;
   std::optional<ModelIdentity> identity_;
-  speculation::Controller controller_;
-  speculation::History history_;
-  std::vector<TokenId> draft_;
+  speculation::Drafter drafter_;
   size_t first_prefill_ = 0;  // whose turn it is among those that prefill
   Clock::time_point next_relief_{};
 
@@ -143,7 +140,7 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
       max_rows_(step_limits(options, 1).max_rows),
       pool_(*prepared_.backend),
       tree_(pool_),
-      controller_(options.n_parallel + options.speculation.max_draft) {
+      drafter_(options.speculation, options.n_parallel + options.speculation.max_draft) {
   const MemoryEstimate& m = prepared_.memory;
   require_fit(m, info_.file_name);  // before the pages that are left are counted
   const int32_t n_vocab = prepared_.model->n_vocab();
@@ -571,7 +568,7 @@ void EngineImpl::schedule() {
     if (!runs(s)) continue;
     // Beside a prompt a step's time is the prompt's: nothing is to be gained.
     if (prefilling.empty()) draft(*s, max_rows_ - room);
-    if (add(s, 1 + static_cast<int32_t>(s->draft().size())) == 0) s->set_draft({}, {}, 0);
+    if (add(s, 1 + static_cast<int32_t>(s->draft().tokens.size())) == 0) s->draft().tokens.clear();
   }
   const bool beside_decode = !batch_.parts.empty();
   room = std::min(room, slice_rows(beside_decode));
@@ -589,40 +586,14 @@ void EngineImpl::schedule() {
 
 // Guesses what follows the next token, if that is worth its rows of the step; never at others' expense.
 void EngineImpl::draft(Sequence& s, int32_t other_rows) {
-  const SpeculationOptions& o = options_.speculation;
   int32_t used = 0;
   for (const int32_t n : batch_.tentative) used += n;
   const int32_t waiting = static_cast<int32_t>(running_.size()) - static_cast<int32_t>(batch_.parts.size());
-  const int32_t room = s.draft_room(std::min(o.max_draft - used, max_rows_ - other_rows - waiting));
-  if (room < std::max(1, o.min_draft)) return;
-  draft_.clear();
-  speculation::Source source = speculation::Source::kScript;
-  int32_t match = 0;
-  if (o.script) {
-    o.script(s.tokens(), room, draft_);
-    if (static_cast<int32_t>(draft_.size()) > room) draft_.resize(room);
-  } else {
-    speculation::NgramIndex::Match best;
-    if (o.from_request) {
-      best = s.find_earlier();
-      source = speculation::Source::kRequest;
-    }
-    if (o.from_history) {
-      const auto m = history_.find(s.scope(), s.tokens());
-      if (m.length > best.length) best = m, source = speculation::Source::kHistory;
-    }
-    match = best.length;
-    // What is drafted from the end of its own text goes on with itself: a repetition.
-    const bool repeats = source == speculation::Source::kRequest;
-    for (size_t i = 0; match > 0 && static_cast<int32_t>(i) < room; ++i) {
-      if (i >= best.next.size() && !repeats) break;
-      draft_.push_back(i < best.next.size() ? best.next[i] : draft_[i - best.next.size()]);
-    }
-  }
-  auto n = static_cast<int32_t>(draft_.size());
-  if (!o.always) n = controller_.choose(source, match, n, other_rows);
-  if (n < std::max(1, o.min_draft) || !s.prepare_rows(1 + n)) return;
-  s.set_draft({draft_.data(), static_cast<size_t>(n)}, source, match);
+  const int32_t room =
+      s.draft_room(std::min(options_.speculation.max_draft - used, max_rows_ - other_rows - waiting));
+  drafter_.propose(s.tokens(), s.earlier(), s.scope(), room, other_rows, s.draft());
+  const auto n = static_cast<int32_t>(s.draft().tokens.size());
+  if (n < drafter_.least() || !s.prepare_rows(1 + n)) s.draft().tokens.clear();
 }
 
 plan::Status EngineImpl::forward() {
@@ -633,7 +604,7 @@ plan::Status EngineImpl::forward() {
     const double now = seconds / static_cast<double>(batch_.tokens.size());
     seconds_per_row_ = seconds_per_row_ <= 0 ? now : 0.7 * seconds_per_row_ + 0.3 * now;
   } else if (batch_.prefill_rows == 0) {
-    controller_.measured(static_cast<int32_t>(batch_.tokens.size()), seconds);
+    drafter_.measured(static_cast<int32_t>(batch_.tokens.size()), seconds);
     if (!batch_.drafts())
       seconds_per_decode_ = seconds_per_decode_ <= 0 ? seconds : 0.7 * seconds_per_decode_ + 0.3 * seconds;
   }
@@ -676,8 +647,7 @@ void EngineImpl::collect(plan::Status status) {
     ends[i] = result.end;
     batch_.kept[i] = result.accepted;
     if (batch_.tentative[i] == 0) continue;
-    controller_.outcome(part.sequence->draft_source(), part.sequence->draft_match(), batch_.tentative[i],
-                        result.accepted);
+    drafter_.outcome(part.sequence->draft(), batch_.tentative[i], result.accepted);
     drafted += batch_.tentative[i], accepted += result.accepted;
   }
   if (drafted > 0) {
@@ -691,10 +661,7 @@ void EngineImpl::collect(plan::Status status) {
     if (troubles[i]) {
       fail(s, *troubles[i]);
     } else if (ends[i]) {
-      trouble_of([&] {
-        if (options_.speculation.from_history && options_.speculation.max_draft > 0)
-          history_.add(s->scope(), s->output());
-      });
+      trouble_of([&] { drafter_.remember(s->scope(), s->output()); });
       remove(s, true)->finish(*ends[i]);
     }
   }

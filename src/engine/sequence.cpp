@@ -138,17 +138,6 @@ int32_t Sequence::draft_room(int32_t most) const {
   return std::max(0, std::min(most, next_stop() - computed_ - 1));  // a state is kept where it stands still
 }
 
-void Sequence::set_draft(std::span<const TokenId> draft, speculation::Source source, int32_t match) {
-  draft_.assign(draft.begin(), draft.end());
-  draft_source_ = source;
-  draft_match_ = match;
-}
-
-speculation::NgramIndex::Match Sequence::find_earlier() {
-  earlier_.append(tokens().subspan(earlier_.size()));
-  return earlier_.find();
-}
-
 // The next token from one row of logits.
 std::optional<FinishReason> Sequence::draw(std::span<const float> logits) {
   std::span<const uint32_t> allowed;
@@ -169,7 +158,7 @@ std::optional<FinishReason> Sequence::draw(std::span<const float> logits) {
 }
 
 void Sequence::advance(int32_t n, const Logits& logits, Advance& result) {
-  const std::vector<TokenId> draft = std::exchange(draft_, {});
+  const std::vector<TokenId> draft = std::exchange(draft_.tokens, {});
   const auto n_drafted = static_cast<int32_t>(draft.size());
   n -= n_drafted;
   const bool draws = wants_logits_after(n);

@@ -13,8 +13,7 @@
 
 #include "cache/timeline.h"
 #include "sampling/sampler.h"
-#include "speculation/controller.h"
-#include "speculation/ngram_index.h"
+#include "speculation/drafter.h"
 
 namespace moraine::engine {
 
@@ -58,7 +57,7 @@ class Sequence final : public Generation {
   // Of the timeline, and behind it of the draft.
   TokenId token(int32_t position) const {
     const auto n = static_cast<int32_t>(tokens_.size());
-    return position < n ? tokens_[position] : draft_[position - n];
+    return position < n ? tokens_[position] : draft_.tokens[position - n];
   }
   int32_t computed() const { return computed_; }
   std::span<const plan::PageId> pages() const { return timeline_->pages(); }
@@ -68,12 +67,8 @@ class Sequence final : public Generation {
 
   // Guesses at the tokens after the next one, verified with it in one step. While decoding.
   int32_t draft_room(int32_t most) const;  // tokens a draft may have: what is left to generate and to hold
-  void set_draft(std::span<const TokenId> draft, speculation::Source source, int32_t match);
-  std::span<const TokenId> draft() const { return draft_; }
-  speculation::Source draft_source() const { return draft_source_; }
-  int32_t draft_match() const { return draft_match_; }
-  // What followed the same tokens earlier in this sequence.
-  speculation::NgramIndex::Match find_earlier();
+  speculation::Draft& draft() { return draft_; }
+  speculation::NgramIndex& earlier() { return earlier_; }
 
   // Rows of logits, `stride` floats apart, each of n_vocab.
   struct Logits {
@@ -116,12 +111,10 @@ class Sequence final : public Generation {
   int32_t n_ctx_, n_prompt_, max_tokens_;
   sampling::Sampler sampler_;
   std::unique_ptr<TokenConstraint> constraint_;  // null: any token may follow
-  std::vector<TokenId> draft_;                   // of the step under way
-  speculation::Source draft_source_{};
-  int32_t draft_match_ = 0;
-  speculation::NgramIndex earlier_;  // tokens_, as far as somebody looked there
-  std::vector<TokenId> tokens_;      // prompt and drawn tokens: the timeline
-  int32_t computed_ = 0;             // of tokens_, those whose keys and values lie in the pages
+  speculation::Draft draft_;                     // of the step under way
+  speculation::NgramIndex earlier_;              // tokens_, as far as somebody looked there
+  std::vector<TokenId> tokens_;                  // prompt and drawn tokens: the timeline
+  int32_t computed_ = 0;                         // of tokens_, those whose keys and values lie in the pages
   std::unique_ptr<cache::Timeline> timeline_;
   bool recurrent_ = false;  // the model has states to keep
   bool suspended_ = false;

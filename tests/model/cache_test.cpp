@@ -8,25 +8,19 @@
 #include <cstdlib>
 #include <random>
 
+#include "cases.h"
 #include "collector.h"
 
 namespace moraine {
 namespace {
 
+using testing::Case;
 using testing::Collector;
 using testing::greedy;
+using testing::kCases;
+using testing::name_of;
+using testing::path_of;
 using Tokens = std::vector<TokenId>;
-
-struct Case {
-  const char* name;
-  const char* file;
-  KvType kv = KvType::kF16;
-};
-
-std::string path_of(const Case& c) {
-  const char* d = std::getenv("MORAINE_BUILD_DIR");
-  return std::string(d ? d : "build") + "/test-models/" + c.file;
-}
 
 Tokens joined(Tokens a, const Tokens& b) {
   a.insert(a.end(), b.begin(), b.end());
@@ -371,13 +365,6 @@ TEST_P(RandomSessions, AQueueOfClients) {
   EXPECT_LT(engine->stats().prompt_tokens_total, 2000u);
 }
 
-constexpr Case kCases[] = {
-    {"llama", "tiny-llama-q4_k_m.gguf"},       {"llama_q8_0_kv", "tiny-llama-q8_0.gguf", KvType::kQ8_0},
-    {"gemma3", "tiny-gemma3-q4_k_m.gguf"},     {"qwen2", "tiny-qwen2-q4_k_m.gguf"},
-    {"qwen3", "tiny-qwen3-q8_0.gguf"},         {"mistral3", "tiny-mistral3-f32.gguf"},
-    {"qwen3moe", "tiny-qwen3moe-q4_k_m.gguf"}, {"qwen3next", "tiny-qwen3next-q4_k_m.gguf"},
-    {"qwen35", "tiny-qwen35-q4_k_m.gguf"},     {"qwen35moe", "tiny-qwen35moe-q4_k_m.gguf"}};
-const auto name_of = [](const auto& info) { return std::string(info.param.name); };
 INSTANTIATE_TEST_SUITE_P(Models, CacheTest, ::testing::ValuesIn(kCases), name_of);
 INSTANTIATE_TEST_SUITE_P(Models, RandomSessions, ::testing::ValuesIn(kCases), name_of);
 

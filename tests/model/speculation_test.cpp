@@ -6,25 +6,19 @@
 #include <cstdlib>
 #include <random>
 
+#include "cases.h"
 #include "collector.h"
 
 namespace moraine {
 namespace {
 
+using testing::Case;
 using testing::Collector;
 using testing::greedy;
+using testing::kCases;
+using testing::name_of;
+using testing::path_of;
 using Tokens = std::vector<TokenId>;
-
-struct Case {
-  const char* name;
-  const char* file;
-  KvType kv = KvType::kF16;
-};
-
-std::string path_of(const Case& c) {
-  const char* d = std::getenv("MORAINE_BUILD_DIR");
-  return std::string(d ? d : "build") + "/test-models/" + c.file;
-}
 
 // Of a generation; the long runs of make test-all ask for more.
 int tokens_to_generate() {
@@ -220,13 +214,6 @@ TEST_P(SpeculationTest, AFullContextEndsInTheMiddleOfADraft) {
   EXPECT_TRUE(said.stats.context_full);
 }
 
-constexpr Case kCases[] = {
-    {"llama", "tiny-llama-q4_k_m.gguf"},       {"llama_q8_0_kv", "tiny-llama-q8_0.gguf", KvType::kQ8_0},
-    {"gemma3", "tiny-gemma3-q4_k_m.gguf"},     {"qwen2", "tiny-qwen2-q4_k_m.gguf"},
-    {"qwen3", "tiny-qwen3-q8_0.gguf"},         {"mistral3", "tiny-mistral3-f32.gguf"},
-    {"qwen3moe", "tiny-qwen3moe-q4_k_m.gguf"}, {"qwen3next", "tiny-qwen3next-q4_k_m.gguf"},
-    {"qwen35", "tiny-qwen35-q4_k_m.gguf"},     {"qwen35moe", "tiny-qwen35moe-q4_k_m.gguf"}};
-const auto name_of = [](const auto& info) { return std::string(info.param.name); };
 INSTANTIATE_TEST_SUITE_P(Models, SpeculationTest, ::testing::ValuesIn(kCases), name_of);
 
 }  // namespace

@@ -3,8 +3,28 @@
 // namespace (see avx2/simd.h).
 #pragma once
 
+#include "backend/cpu/kernels/kernels.h"
+
 namespace moraine::cpu {
 namespace {
+
+// The activations of a tile's rows, at some block.
+struct Activations {
+  const int8_t* q;
+  const float* d;
+  const int16_t* sums;
+  int64_t q_stride, d_stride, s_stride;
+};
+
+template <int kWidth>
+[[gnu::always_inline]] inline Activations activations(const QuantRows& x, int m, int b) {
+  return {x.q + m * x.q_stride + kWidth * b,
+          x.d + m * x.d_stride + b,
+          x.sums + m * x.s_stride + kWidth / 16 * b,
+          x.q_stride,
+          x.d_stride,
+          x.s_stride};
+}
 
 // f.operator()<kRows>(m) for rows m..m+kRows-1: as many tiles of kTile as there are, 4 or 8, then smaller
 // ones.

@@ -110,13 +110,6 @@ void matmul(const MatmulArgs& a) {
 
 }  // namespace
 
-#define MORAINE_AMX_MATMUL(name, Format)    \
-  void name(const MatmulArgs& a) noexcept { \
-    if (a.n_rows < kLeastRows)              \
-      avx512::name(a);                      \
-    else                                    \
-      matmul<Format>(a);                    \
-  }
 MORAINE_AMX_MATMUL(matmul_q4_0, Q4_0)
 MORAINE_AMX_MATMUL(matmul_q4_1, Q4_1)
 MORAINE_AMX_MATMUL(matmul_q5_0, Q5_0)

@@ -126,13 +126,6 @@ void matmul(const MatmulArgs& a) {
 
 }  // namespace
 
-#define MORAINE_AMX_MATMUL(name, Format)    \
-  void name(const MatmulArgs& a) noexcept { \
-    if (a.n_rows < kLeastRows)              \
-      avx512::name(a);                      \
-    else                                    \
-      matmul<Format>(a);                    \
-  }
 MORAINE_AMX_MATMUL(matmul_q2_k, Q2_K)
 MORAINE_AMX_MATMUL(matmul_q3_k, Q3_K)
 MORAINE_AMX_MATMUL(matmul_q4_k, Q4_K)

@@ -69,7 +69,7 @@ struct Quants {
 };
 
 // Fewer rows than a tile's are copied: a tile's loads would read what lies behind the last row.
-MORAINE_INLINE Quants whole_tile(const avx512::Activations& x, int n_rows, int n_bytes,
+MORAINE_INLINE Quants whole_tile(const Activations& x, int n_rows, int n_bytes,
                                  int8_t (&copy)[kTileRows][256]) {
   if (n_rows == kTileRows) return {x.q, x.q_stride};
   for (int i = 0; i < n_rows; ++i) memcpy(copy[i], x.q + i * x.q_stride, static_cast<size_t>(n_bytes));
@@ -78,3 +78,12 @@ MORAINE_INLINE Quants whole_tile(const avx512::Activations& x, int n_rows, int n
 
 }  // namespace
 }  // namespace moraine::cpu::amx
+
+// A kernel by its name: few rows are left to AVX-512, others are for the file's matmul<Format>().
+#define MORAINE_AMX_MATMUL(name, Format)    \
+  void name(const MatmulArgs& a) noexcept { \
+    if (a.n_rows < kLeastRows)              \
+      avx512::name(a);                      \
+    else                                    \
+      matmul<Format>(a);                    \
+  }

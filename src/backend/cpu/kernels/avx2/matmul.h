@@ -3,30 +3,12 @@
 #pragma once
 
 #include "backend/cpu/kernels/avx2/simd.h"
-#include "backend/cpu/kernels/kernels.h"
+#include "backend/cpu/kernels/row_tiles.h"
 
 namespace moraine::cpu::avx2 {
 namespace {
 
 constexpr int kTile = 4;  // activation rows that share an unpacked weight
-
-// The activations of a tile's rows, at some block.
-struct Activations {
-  const int8_t* q;
-  const float* d;
-  const int16_t* sums;
-  int64_t q_stride, d_stride, s_stride;
-};
-
-template <int kWidth>
-MORAINE_INLINE Activations activations(const QuantRows& x, int m, int b) {
-  return {x.q + m * x.q_stride + kWidth * b,
-          x.d + m * x.d_stride + b,
-          x.sums + m * x.s_stride + kWidth / 16 * b,
-          x.q_stride,
-          x.d_stride,
-          x.s_stride};
-}
 
 MORAINE_INLINE __m256i low_nibbles(__m256i v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
 MORAINE_INLINE __m256i high_nibbles(__m256i v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }

@@ -13,7 +13,6 @@
 #pragma once
 
 #include "backend/cpu/kernels/avx2/matmul.h"
-#include "backend/cpu/kernels/row_tiles.h"
 
 namespace moraine::cpu::avx2 {
 namespace {

@@ -6,7 +6,6 @@
 // order.
 #include "backend/cpu/kernels/avx512/block32.h"
 #include "backend/cpu/kernels/avx512/kernels.h"
-#include "backend/cpu/kernels/row_tiles.h"
 
 namespace moraine::cpu::avx512 {
 namespace {

@@ -4,7 +4,6 @@
 // product instruction rounds differently and is not used.)
 #include "backend/cpu/kernels/avx512/kernels.h"
 #include "backend/cpu/kernels/avx512/simd.h"
-#include "backend/cpu/kernels/row_tiles.h"
 
 namespace moraine::cpu::avx512 {
 namespace {

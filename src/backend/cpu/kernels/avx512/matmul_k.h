@@ -8,7 +8,6 @@
 #pragma once
 
 #include "backend/cpu/kernels/avx512/block256.h"
-#include "backend/cpu/kernels/row_tiles.h"
 
 namespace moraine::cpu::avx512 {
 namespace {

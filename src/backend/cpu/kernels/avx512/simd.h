@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "backend/cpu/kernels/kernels.h"
+#include "backend/cpu/kernels/row_tiles.h"
 
 namespace moraine::cpu::avx512 {
 namespace {
@@ -77,24 +77,6 @@ MORAINE_INLINE void prefetch(const Pair& w) {
     _mm_prefetch(reinterpret_cast<const char*>(w.w0 + kAhead + i), _MM_HINT_T0);
     _mm_prefetch(reinterpret_cast<const char*>(w.w1 + kAhead + i), _MM_HINT_T0);
   }
-}
-
-// The activations of a tile's rows, at some block.
-struct Activations {
-  const int8_t* q;
-  const float* d;
-  const int16_t* sums;
-  int64_t q_stride, d_stride, s_stride;
-};
-
-template <int kWidth>
-MORAINE_INLINE Activations activations(const QuantRows& x, int m, int b) {
-  return {x.q + m * x.q_stride + kWidth * b,
-          x.d + m * x.d_stride + b,
-          x.sums + m * x.s_stride + kWidth / 16 * b,
-          x.q_stride,
-          x.d_stride,
-          x.s_stride};
 }
 
 // Adds to sum[m] the dot products of unsigned weights and signed activations: 16 weight rows x 4 kSteps
