@@ -19,7 +19,7 @@ namespace moraine {
 
 class Tokenizer;
 
-enum class KvType : uint8_t { kF16, kQ8_0, kF32 };
+enum class KvType : uint8_t { kF16, kQ8_0, kF32, kQ4_0 };
 
 // Guessing ahead: drafted tokens are computed with the next one in one step, and stand where they are what
 // would have been drawn anyway. Never another token than without.
