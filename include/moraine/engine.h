@@ -4,6 +4,7 @@
 #pragma once
 
 #include <moraine/constraint.h>
+#include <moraine/device.h>
 #include <moraine/error.h>
 #include <moraine/sampling.h>
 
@@ -36,6 +37,7 @@ struct SpeculationOptions {
 
 struct EngineOptions {
   std::string model_path;       // a GGUF file, or the first file of a split set
+  DeviceOptions device;         // the CPU, unless it says otherwise
   int32_t n_ctx = 0;            // tokens of context for each sequence; 0: the trained length or what fits
   int32_t n_threads = 0;        // 0: physical cores this process may use
   int32_t n_threads_batch = 0;  // while prompts are read; 0: as n_threads
@@ -83,11 +85,16 @@ struct MemoryEstimate {
   uint64_t other = 0;  // tokenizer, logits, tables
   uint64_t draft = 0;  // all that a draft model takes
   uint64_t total() const { return weights + kv + state + scratch + other + draft; }
-  uint64_t cache = 0;      // what finished prompts may take of the rest; never counted against fitting
-  uint64_t available = 0;  // free memory this process may use (cgroup limits counted)
-  int32_t n_ctx = 0;       // the context this estimate is for
-  int32_t n_ctx_fits = 0;  // the largest context that would fit
-  bool fits() const { return total() <= available; }
+  // Of the total, what lies in a device's memory; and how much this process may take there.
+  uint64_t on_device = 0, device_available = 0;
+  bool device_is_system = true;  // the device's memory is the system's, and counts there too
+  uint64_t cache = 0;            // what finished prompts may take of the rest; never counted against fitting
+  uint64_t available = 0;        // free memory this process may use (cgroup limits counted)
+  int32_t n_ctx = 0;             // the context this estimate is for
+  int32_t n_ctx_fits = 0;        // the largest context that would fit
+  bool fits() const {
+    return on_device <= device_available && total() - (device_is_system ? 0 : on_device) <= available;
+  }
 };
 
 struct ModelInfo {

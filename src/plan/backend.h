@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -51,12 +52,23 @@ class Executable {
  public:
   virtual ~Executable() = default;
   virtual uint64_t scratch_bytes() const = 0;
+  virtual uint64_t device_scratch_bytes() const { return 0; }  // of them, in the device's own memory
   // Runs the step. logits: [outputs, logits_stride] float32 on the host, n_vocab of each row valid.
   // Does not allocate. logits_stride is at least row_stride(n_vocab).
   virtual Status submit(const Step& step, float* logits, int64_t logits_stride) noexcept = 0;
   // After a step with tentative rows, before the next: by sequence of that step, how many of them, the first
   // ones, its state advances by. The state's bytes are then those of a step that held no others.
   virtual void keep(std::span<const int32_t> rows) noexcept = 0;
+  // Where the host writes an import of the plan before a step, and finds an export after it.
+  virtual float* exchange(ValueId) noexcept { return nullptr; }
+};
+
+// Memory that is not simply the host's.
+struct DeviceMemory {
+  uint64_t available = 0;  // bytes that this process may take in all, what it has included
+  bool is_system = true;   // it is the system's memory by another name, and counts there too
+  // Of Backend's weight_bytes(), page_bytes() and state_bytes(), what lies there.
+  uint64_t weights = 0, page = 0, state = 0;
 };
 
 class Backend {
@@ -69,6 +81,7 @@ class Backend {
   virtual void declare_weights(std::vector<Weight> weights) = 0;
   virtual void write_weight(WeightId id, int32_t first_row, int32_t n_rows, const uint8_t* data) = 0;
   virtual uint64_t weight_bytes() const = 0;
+  virtual std::optional<DeviceMemory> device_memory() const { return std::nullopt; }
 
   // KV pages: opaque memory for kPageTokens tokens of every layer.
   virtual void set_kv(const KvShape& shape, KvType k, KvType v) = 0;
@@ -94,6 +107,12 @@ class Backend {
   // The plan must outlive the executable. Weights that are constants of the plan (frequency factors) are
   // read here: what is prepared before they are written tells its size, and must not be run.
   virtual std::unique_ptr<Executable> prepare(const Plan& plan, const StepLimits& limits) = 0;
+
+  // Whether steps may have tentative rows.
+  virtual bool takes_tentative_rows() const { return true; }
+  // After kDeviceLost, when no executable, page or state is left: opens the device anew. Weights are declared
+  // as before and must be written again. Throws Error{kDeviceLost}, {kOutOfMemory}.
+  virtual void recover() {}
 };
 
 }  // namespace moraine::plan

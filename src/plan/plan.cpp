@@ -1,6 +1,7 @@
 #include "plan/plan.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/check.h"
 
@@ -125,6 +126,8 @@ ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_ou
       last[v] = phase;
     });
   }
+  for (const ValueId v : plan.imports) first[v] = 0, last[v] = std::max(last[v], 0);
+  for (const ValueId v : plan.exports) last[v] = std::numeric_limits<int>::max();
 
   // First fit in order of birth: with a few live values at a time this is as good as any packing.
   struct Live {

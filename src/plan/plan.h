@@ -210,7 +210,10 @@ struct StateShape {
 struct Plan {
   std::vector<Value> values;
   std::vector<Op> ops;
-  ValueId output = -1;  // [outputs, n_vocab]: logits
+  ValueId output = -1;  // [outputs, n_vocab]: logits; -1: none, in a part of a plan
+  // Of a part of a model's plan, where other parts run elsewhere: values that come from there before the
+  // first op, and go there after the last one (Executable::exchange).
+  std::vector<ValueId> imports, exports;
 };
 
 // Calls fn(id, written) for every value an op touches: reads first, then writes; an inout value is

@@ -52,5 +52,23 @@ TEST(Plan, LiveValuesNeverOverlap) {
   }
 }
 
+// What other parts write stands before the first op, what they read after the last one.
+TEST(Plan, ExchangedValuesShareNoBytesWithOthers) {
+  Plan p = chain(3);
+  const ValueId early = 1, late = static_cast<ValueId>(p.values.size()) - 3;  // short lives, otherwise
+  const auto shared = [&](ValueId v, int from, int to) {
+    const ScratchLayout l = lay_out_scratch(p, 5, 3);
+    for (int i = from; i < to; ++i)
+      if (i != p.output && l.offsets[i] == l.offsets[v]) return true;
+    return false;
+  };
+  const auto end = static_cast<int>(p.values.size());
+  EXPECT_TRUE(shared(early, early + 1, end));
+  EXPECT_TRUE(shared(late, 0, late));
+  p.exports = {early}, p.imports = {late};
+  EXPECT_FALSE(shared(early, early + 1, end));
+  EXPECT_FALSE(shared(late, 0, late));
+}
+
 }  // namespace
 }  // namespace moraine::plan
