@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "backend/vulkan/executable.h"
+#include "backend/vulkan/weights.h"
 #include "base/check.h"
 #include "quant/format.h"
 
@@ -38,11 +39,11 @@ void VulkanBackend::declare_weights(std::vector<plan::Weight> decls) {
   MORAINE_CHECK(weights_.empty());
   std::vector<uint64_t> sizes;
   for (const plan::Weight& d : decls) {
-    if (!quant::find(d.dtype))
+    if (!runs_on_vulkan(d))
       throw Error(ErrorCode::kUnsupported,
                   fmt::format("Tensor {} is stored as {}, a format the Vulkan backend does not run yet.",
                               d.name, info(d.dtype).name));
-    sizes.push_back(4ull * d.cols * d.rows);
+    sizes.push_back(device_row_bytes(d) * d.rows);
   }
   const std::vector<Place> places =
       place_all(device_, sizes, options_.arena_bytes, memory_use(), "the weights", weight_arenas_);
@@ -55,22 +56,21 @@ void VulkanBackend::declare_weights(std::vector<plan::Weight> decls) {
 void VulkanBackend::write_weight(plan::WeightId id, int32_t first_row, int32_t n_rows, const uint8_t* data) {
   VulkanWeight& w = weights_[id];
   MORAINE_CHECK(first_row >= 0 && n_rows >= 0 && first_row + n_rows <= w.decl.rows);
-  const quant::Format& format = *quant::find(w.decl.dtype);
-  const size_t n_values = static_cast<size_t>(n_rows) * w.decl.cols;
-  const size_t n_blocks = n_values / info(w.decl.dtype).block_len;
   Place to = w.place;
-  to.offset += 4ull * first_row * w.decl.cols;
+  const uint64_t row_bytes = device_row_bytes(w.decl);
+  to.offset += first_row * row_bytes;
   if (w.decl.role == plan::WeightRole::kVector) {
+    const size_t n_values = static_cast<size_t>(n_rows) * w.decl.cols;
     w.host.resize(n_values);
-    format.unpack_blocks(data, n_blocks, w.host.data());
+    quant::find(w.decl.dtype)->unpack_blocks(data, n_values / info(w.decl.dtype).block_len, w.host.data());
   }
   if (uint8_t* mapped = to.buffer->mapped()) {
-    format.unpack_blocks(data, n_blocks, reinterpret_cast<float*>(mapped + to.offset));
+    pack_rows(w.decl, n_rows, data, mapped + to.offset);
     return;
   }
-  std::vector<float> values(n_values);
-  format.unpack_blocks(data, n_blocks, values.data());
-  uploader_->write(to, values.data(), 4 * n_values);
+  std::vector<uint8_t> packed(row_bytes * n_rows);
+  pack_rows(w.decl, n_rows, data, packed.data());
+  uploader_->write(to, packed.data(), packed.size());
 }
 
 uint64_t VulkanBackend::weight_bytes() const {

@@ -1,0 +1,16 @@
+#include "backend/vulkan/weights.h"
+
+#include "quant/format.h"
+
+namespace moraine::vulkan {
+
+bool runs_on_vulkan(const plan::Weight& w) { return quant::find(w.dtype) != nullptr; }
+
+uint64_t device_row_bytes(const plan::Weight& w) { return sizeof(float) * w.cols; }
+
+void pack_rows(const plan::Weight& w, int32_t n_rows, const uint8_t* from, uint8_t* to) {
+  const size_t n_blocks = static_cast<size_t>(n_rows) * w.cols / info(w.dtype).block_len;
+  quant::find(w.dtype)->unpack_blocks(from, n_blocks, reinterpret_cast<float*>(to));
+}
+
+}  // namespace moraine::vulkan
