@@ -1,8 +1,8 @@
-#include "backend/cpu/layout.h"
+#include "quant/interleave.h"
 
 #include <cstring>
 
-namespace moraine::cpu {
+namespace moraine::quant {
 namespace {
 
 // Every format is described by how the bytes of one file block map to the group's block. `Emit` is
@@ -339,4 +339,4 @@ const Layout* find_layout(DType t) noexcept {
   return nullptr;
 }
 
-}  // namespace moraine::cpu
+}  // namespace moraine::quant
