@@ -41,7 +41,7 @@ struct Estimate {
 };
 Estimate estimate(const Settings& s) {
   try {
-    return {Engine::estimate(s.engine, s.draft.model_path.empty() ? nullptr : &s.draft), ""};
+    return {Engine::estimate(s.engine), ""};
   } catch (const Error& e) {
     return {std::nullopt, e.what()};
   }
@@ -171,7 +171,8 @@ std::string text_report(const gguf::File& file, const Settings& s) {
 int inspect(Invocation& invocation) {
   Settings& s = invocation.settings;
   require_model(invocation, "inspect");
-  if (!s.draft.model_path.empty()) s.draft.model_path = model_path_of(s.draft.model_path, invocation);
+  if (std::string& draft = s.engine.speculation.model.path; !draft.empty())
+    draft = model_path_of(draft, invocation);
   const gguf::File file = gguf::File::open(s.engine.model_path);
   const std::string report = s.json ? json_report(file, s) : text_report(file, s);
   std::fwrite(report.data(), 1, report.size(), stdout);

@@ -343,19 +343,19 @@ void add_command_options(Table& t, Settings& s) {
   t.add("--chunks N", integer(s.perplexity_chunks, -1, kMaxInt), "only the first N chunks").standard("all");
 
   t.section("Inspection", kInspect);
-  t.add("-md, --model-draft, --spec-draft-model FILE", text(s.draft.model_path),
+  t.add("-md, --model-draft, --spec-draft-model FILE", text(s.engine.speculation.model.path),
         "count the memory of this draft model too")
       .env("LLAMA_ARG_MODEL_DRAFT");
-  t.add("-cd, --ctx-size-draft, --spec-draft-ctx-size N", integer(s.draft.n_ctx, 0, 1 << 26),
+  t.add("-cd, --ctx-size-draft, --spec-draft-ctx-size N", integer(s.engine.speculation.model.n_ctx, 0, 1 << 26),
         "tokens of the draft's context")
       .standard("the model's, at most the draft's trained length")
       .env("LLAMA_ARG_CTX_SIZE_DRAFT");
-  t.add("-ctkd, --cache-type-k-draft, --spec-draft-type-k TYPE", kv_type(s.draft.kv_type_k),
+  t.add("-ctkd, --cache-type-k-draft, --spec-draft-type-k TYPE", kv_type(s.engine.speculation.model.kv_type_k),
         "numbers of the draft's cached keys")
       .standard("f16")
       .note(kv_note)
       .env("LLAMA_ARG_CACHE_TYPE_K_DRAFT");
-  t.add("-ctvd, --cache-type-v-draft, --spec-draft-type-v TYPE", kv_type(s.draft.kv_type_v),
+  t.add("-ctvd, --cache-type-v-draft, --spec-draft-type-v TYPE", kv_type(s.engine.speculation.model.kv_type_v),
         "numbers of the draft's cached values")
       .standard("f16")
       .note(kv_note)

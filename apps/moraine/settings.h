@@ -68,7 +68,6 @@ struct ConnectSettings {
 
 struct Settings {
   EngineOptions engine;    // model_path as typed
-  EngineOptions draft;     // of inspect -md; model_path empty: none
   server::ApiOptions api;  // sampling and n_predict hold for `run` too
   http::ServerOptions http;
 

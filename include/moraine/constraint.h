@@ -22,6 +22,14 @@ class TokenConstraint {
 
   // A token was drawn. Returns at once: what may follow is computed while the model runs.
   virtual void accept(TokenId token) noexcept = 0;
+
+  // The tokens that spell what must follow here, at most `most` of them; often none. They are a guess: the
+  // same text may come in other tokens. Computes what it can at once, and waits for nobody. Valid until the
+  // next call.
+  virtual std::span<const TokenId> forced(int32_t most) noexcept {
+    (void)most;
+    return {};
+  }
 };
 
 }  // namespace moraine

@@ -22,6 +22,17 @@ class Tokenizer;
 
 enum class KvType : uint8_t { kF16, kQ8_0, kF32, kQ4_0 };
 
+// A small model of the same vocabulary that guesses what the large one will say (llama-server's -md). It
+// looks back on the latest tokens alone, and reads nothing while prompts are read.
+struct DraftModelOptions {
+  std::string path;       // a GGUF file; empty: none
+  int32_t n_ctx = 0;      // most tokens it looks back on; 0: 1,024, or its trained length if that is less
+  int32_t n_threads = 0;  // 0: as the model
+  KvType kv_type_k = KvType::kF16;
+  KvType kv_type_v = KvType::kF16;
+  float p_min = 0.5f;  // a draft ends before a token that it takes to be less likely
+};
+
 // Guessing ahead: drafted tokens are computed with the next one in one step, and stand where they are what
 // would have been drawn anyway. Never another token than without.
 struct SpeculationOptions {
@@ -29,6 +40,9 @@ struct SpeculationOptions {
   int32_t min_draft = 1;     // shorter drafts are not worth a step
   bool from_request = true;  // what followed the same tokens earlier in prompt and answer
   bool from_history = true;  // or in earlier answers of the same cache scope
+  bool from_grammar = true;  // what a constraint leaves no choice about
+  bool from_model = true;    // what the draft model says; false: it is not loaded
+  DraftModelOptions model;
   // For measurements and tests: drafts in place of all others, and whether a draft is used whatever it costs.
   // Called on the engine's thread; appends at most `room` tokens that might follow `tokens`.
   std::function<void(std::span<const TokenId> tokens, int32_t room, std::vector<TokenId>& draft)> script;
@@ -83,7 +97,7 @@ struct MemoryEstimate {
   uint64_t state = 0;  // of recurrent layers, for one sequence; 0 for models without
   uint64_t scratch = 0;
   uint64_t other = 0;  // tokenizer, logits, tables
-  uint64_t draft = 0;  // all that a draft model takes
+  uint64_t draft = 0;  // all that a draft model takes, its windows on the text included
   uint64_t total() const { return weights + kv + state + scratch + other + draft; }
   // Of the total, what lies in a device's memory; and how much this process may take there.
   uint64_t on_device = 0, device_available = 0;
@@ -114,6 +128,7 @@ struct ModelInfo {
   int32_t n_layers = 0;
   int32_t n_parallel = 0;
   int32_t n_threads = 0;
+  std::string draft_model;                  // the name of the one that drafts; empty: none
   std::vector<std::string> chat_templates;  // [0]: the default one; may be empty
   std::vector<std::string> chat_template_names;
   // general.sampling.*: what the file's authors recommend; empty optionals where it says nothing.
@@ -194,10 +209,17 @@ class Generation {
   virtual void cancel() noexcept = 0;  // takes effect within one slice of prefill or one token
 };
 
+// What became of the tokens that one kind of drafter guessed.
+struct DrafterStats {
+  std::string name;  // "request", "history", "grammar", "model"
+  uint64_t drafted = 0, accepted = 0;
+};
+
 struct EngineStats {
   uint64_t prompt_tokens_total = 0, generated_tokens_total = 0, requests_total = 0;
   uint64_t decode_steps_total = 0;
   uint64_t drafted_tokens_total = 0, accepted_tokens_total = 0;
+  std::vector<DrafterStats> drafters;  // of these, by who guessed; those that may
   double prompt_seconds_total = 0, generated_seconds_total = 0;
   int32_t running = 0, waiting = 0;
   uint64_t kv_bytes_used = 0;     // by running generations and the cache
@@ -220,9 +242,8 @@ class Engine {
 
   // Reads the header and the tensors; minutes for large files. Throws Error.
   static std::unique_ptr<Engine> load(const EngineOptions& options, const ProgressFn& progress = {});
-  // From the headers alone; throws Error for a file that cannot be read or run. With a draft, what both
-  // take; a draft's n_ctx of 0 is that of `options` or the draft's trained length, whichever is less.
-  static MemoryEstimate estimate(const EngineOptions& options, const EngineOptions* draft = nullptr);
+  // From the headers alone, a draft model's included; throws Error for a file that cannot be read or run.
+  static MemoryEstimate estimate(const EngineOptions& options);
   static std::vector<std::string> architectures();  // those that run
 
   virtual const ModelInfo& info() const = 0;

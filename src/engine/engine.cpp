@@ -674,9 +674,15 @@ std::unique_ptr<Engine> Engine::load(const EngineOptions& options, const Progres
   return std::make_unique<engine::EngineImpl>(options, progress);
 }
 
-MemoryEstimate Engine::estimate(const EngineOptions& options, const EngineOptions* draft) {
+MemoryEstimate Engine::estimate(const EngineOptions& options) {
   engine::check_options(options);
-  return draft ? engine::estimate_with_draft(options, *draft) : engine::Prepared(options).memory;
+  const DraftModelOptions& d = options.speculation.model;
+  if (d.path.empty()) return engine::Prepared(options).memory;
+  EngineOptions draft;
+  draft.model_path = d.path;
+  draft.n_ctx = d.n_ctx;
+  draft.kv_type_k = d.kv_type_k, draft.kv_type_v = d.kv_type_v;
+  return engine::estimate_with_draft(options, draft);
 }
 
 std::vector<std::string> Engine::architectures() {

@@ -291,25 +291,28 @@ TEST_F(EngineTest, ADraftsMemoryIsCounted) {
   EngineOptions o;
   o.model_path = smollm();
   o.n_ctx = 8192;
-  EngineOptions draft;
-  draft.model_path = tiny();  // trained for 4,096 tokens
-  const MemoryEstimate alone = Engine::estimate(o), both = Engine::estimate(o, &draft);
+  const MemoryEstimate alone = Engine::estimate(o);
+  EngineOptions with = o;
+  DraftModelOptions& draft = with.speculation.model;
+  draft.path = tiny();  // trained for 4,096 tokens
+  const MemoryEstimate both = Engine::estimate(with);
   EXPECT_EQ(alone.draft, 0u);
   EXPECT_EQ(both.total(), alone.total() + both.draft);
   draft.n_ctx = 4096;
-  EXPECT_EQ(Engine::estimate(o, &draft).draft, both.draft);
+  EXPECT_EQ(Engine::estimate(with).draft, both.draft);
   draft.n_ctx = 2048;
-  EXPECT_LT(Engine::estimate(o, &draft).draft, both.draft);
+  EXPECT_LT(Engine::estimate(with).draft, both.draft);
 
   draft.n_ctx = 0;
-  o.memory_limit_bytes = alone.total() + both.draft / 2;  // room for the model, not for both
+  o.memory_limit_bytes = with.memory_limit_bytes =
+      alone.total() + both.draft / 2;  // for the model, not for both
   EXPECT_TRUE(Engine::estimate(o).fits());
-  const MemoryEstimate tight = Engine::estimate(o, &draft);
+  const MemoryEstimate tight = Engine::estimate(with);
   EXPECT_FALSE(tight.fits());
   EXPECT_LT(tight.n_ctx_fits, 8192);
-  o.n_ctx = tight.n_ctx_fits;
+  with.n_ctx = tight.n_ctx_fits;
   draft.n_ctx = 4096;
-  EXPECT_TRUE(Engine::estimate(o, &draft).fits());
+  EXPECT_TRUE(Engine::estimate(with).fits());
 }
 
 }  // namespace
