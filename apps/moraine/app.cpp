@@ -45,6 +45,14 @@ tokens of its prompt were computed, and how many of those an earlier prompt had 
   moraine bench agents sessions.jsonl --url http://127.0.0.1:8080
   moraine bench agents sessions.jsonl --url http://127.0.0.1:8080 --restart-cmd ./restart-server --json
 )";
+constexpr char kOpsDetails[] = R"(
+Each kernel in turn with a probe of the same instruction set: reading memory, exact products of bytes, float
+multiply-adds. The share is the median of such pairs. A row of a generated token reads every weight, so its
+measure is the memory; rows of a prompt share them, so theirs is arithmetic.
+
+  moraine bench ops                               all that this CPU runs; minutes
+  moraine bench ops --filter q4_K --isa avx2      one format, one instruction set
+)";
 constexpr char kDoctorDetails[] = R"(
 Nothing is changed without --write. On an APU such as Strix Halo the GPU shares the memory, and the kernel
 lets it map half of it unless ttm.pages_limit (pages of 4 KiB) says otherwise: the report gives the line
@@ -110,6 +118,8 @@ constexpr CommandInfo kCommands[] = {
     {"bench", kBench, "MODEL [options]", "measure the speed of prompts and answers", bench},
     {"bench agents", kBenchAgents, "FILE.jsonl --url URL [options]",
      "replay sessions of coding agents against a server", bench_agents, kAgentsDetails},
+    {"bench ops", kBenchOps, "[options]", "measure the kernels against what this machine can do", bench_ops,
+     kOpsDetails},
     {"perplexity", kPerplexity, "MODEL [options]", "measure how well a model predicts a text", perplexity,
      kPerplexityDetails},
     {"inspect", kInspect, "MODEL [options]", "say what is in a model file, and what it needs", inspect},
@@ -240,6 +250,10 @@ int unknown_command(const std::string& name, Console& console) {
 // The model is -m, or else the first argument; what follows it is `run`'s prompt.
 void place_arguments(Invocation& invocation, const CommandInfo& c) {
   std::vector<std::string>& rest = invocation.parsed.positionals;
+  if (c.command == kBenchOps) {
+    if (!rest.empty()) throw options::UsageError(fmt::format("unexpected argument {}", rest[0]));
+    return;
+  }
   if (c.command == kBenchAgents) {
     if (rest.size() > 1) throw options::UsageError(fmt::format("unexpected argument {}", rest[1]));
     if (!rest.empty()) invocation.settings.agents.file = rest[0];
@@ -344,8 +358,9 @@ int dispatch(std::vector<std::string> args, const options::Environment& env, Con
   if (std::filesystem::path(args[0]).filename() == "llama-server") args.insert(args.begin() + 1, "serve");
   // A command of two words.
   for (size_t i = 1; i + 1 < args.size() && i < 3; ++i)
-    if (args[i] == "bench" && args[i + 1] == "agents" && (i == 1 || args[1] == "help")) {
-      args[i] = "bench agents";
+    if (const std::string both = args[i] + " " + args[i + 1];
+        find_command(both) && (i == 1 || args[1] == "help")) {
+      args[i] = both;
       args.erase(args.begin() + static_cast<ptrdiff_t>(i) + 1);
     }
   if (args.size() < 2) {

@@ -44,6 +44,7 @@ int serve(Invocation& invocation);
 int run(Invocation& invocation);
 int bench(Invocation& invocation);
 int bench_agents(Invocation& invocation);
+int bench_ops(Invocation& invocation);
 int cache(Invocation& invocation);
 int perplexity(Invocation& invocation);
 int inspect(Invocation& invocation);

@@ -305,34 +305,6 @@ void add_command_options(Table& t, Settings& s) {
       .off("--no-timings, --no-perf")
       .standard("on a terminal");
 
-  t.section("Measurement", kBench);
-  t.add("-p, --n-prompt N", integers(s.bench_prompts, 0, 1 << 24), "tokens of a prompt to read; 0: none")
-      .standard("512");
-  t.add("-n, --n-gen N", integers(s.bench_tokens, 0, 1 << 24), "tokens to generate; 0: none").standard("128");
-  t.add("-t, --threads N", integers(s.bench_threads, 0, 1024),
-        "threads; several are measured one after another")
-      .standard("the physical cores")
-      .env("LLAMA_ARG_THREADS");
-  t.add("-r, --repetitions N", integer(s.bench_repetitions, 1, 10000), "how often each is measured")
-      .standard("5");
-  t.add("-o, --output FORMAT",
-        choice<BenchFormat>(s.bench_format, {{"md", BenchFormat::kMarkdown},
-                                             {"json", BenchFormat::kJson},
-                                             {"jsonl", BenchFormat::kJsonl},
-                                             {"csv", BenchFormat::kCsv}}),
-        "md, json, jsonl or csv")
-      .standard("md");
-  t.add("--warmup", toggle(s.bench_warmup), "run each once before measuring")
-      .off("--no-warmup")
-      .standard("on");
-
-  t.section("Sessions", kBenchAgents);
-  t.add("--url URL", text(s.agents.url), "the server: any that speaks OpenAI's API").standard(s.agents.url);
-  t.add("--api-key KEY", text(s.agents.api_key), "what the server wants to see");
-  t.add("--restart-cmd COMMAND", text(s.agents.restart_command),
-        "starts the server again where the file says so; returns once the old one has ended");
-  t.add("--json", toggle(s.json), "print JSON");
-
   t.section("Text", kPerplexity);
   t.add("-f, --file FILE", text(s.perplexity_file), "the text to predict")
       .standard("the program's own: English and code, 85 KB");
@@ -403,6 +375,8 @@ const char* command_name(unsigned command) noexcept {
       return "self-test";
     case kBenchAgents:
       return "bench agents";
+    case kBenchOps:
+      return "bench ops";
     default:
       return "";
   }
@@ -423,6 +397,7 @@ options::Table option_table(Settings& s) {
   Table t;
   add_model_options(t, s);
   add_command_options(t, s);
+  add_bench_options(t, s);
   add_sampling_options(t, s);
   add_server_options(t, s);
   add_hub_options(t, s);

@@ -28,7 +28,8 @@ enum Command : unsigned {
   kStop = 16384,
   kLogs = 32768,
   kService = 65536,
-  kSelfTest = 131072
+  kSelfTest = 131072,
+  kBenchOps = 262144
 };
 const char* command_name(unsigned command) noexcept;  // "serve"; "" for other bits
 
@@ -38,8 +39,9 @@ options::Table option_table(Settings& settings);
 // docs/options.md, all of it.
 std::string options_page();
 
-// option_table_cache.cpp, option_table_compat.cpp, option_table_connect.cpp, option_table_doctor.cpp, option_table_hub.cpp,
+// option_table_bench.cpp, option_table_cache.cpp, option_table_compat.cpp, option_table_connect.cpp, option_table_doctor.cpp, option_table_hub.cpp,
 // option_table_servers.cpp
+void add_bench_options(options::Table& table, Settings& settings);
 void add_cache_options(options::Table& table, Settings& settings);
 void add_compat_options(options::Table& table);
 void add_connect_options(options::Table& table, Settings& settings);

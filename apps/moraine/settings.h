@@ -51,6 +51,12 @@ struct AgentsSettings {
   std::string file, url = "http://127.0.0.1:8080", api_key, restart_command;
 };
 
+// Of `bench ops`.
+struct OpsSettings {
+  std::string filter;
+  int32_t rounds = 5, stream_mib = 0;
+};
+
 // Of the cache on disk.
 struct CacheSettings {
   std::string disk;  // a folder, or "off"; empty: the user's cache folder
@@ -98,6 +104,7 @@ struct Settings {
   DoctorSettings doctor;
   ConnectSettings connect;
   AgentsSettings agents;
+  OpsSettings ops;
   CacheSettings cache;
   HubSettings hub;
   ServersSettings servers;

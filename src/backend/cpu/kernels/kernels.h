@@ -91,8 +91,16 @@ using DeltaFn = void (*)(const DeltaArgs&) noexcept;
 
 constexpr int kNumTypes = 42;  // DType ids
 
+// What an instruction set can do at most, to measure its kernels by (ops_bench.h). Null: not measured.
+struct Probes {
+  int64_t (*int8)(int64_t repetitions) noexcept;          // exact products of bytes; returns operations:
+  int64_t (*float32)(int64_t repetitions) noexcept;       // a multiply-add is two
+  void (*read)(const uint8_t* data, int64_t n) noexcept;  // n bytes; touches nothing behind them
+};
+
 struct Kernels {
   const char* isa;
+  Probes probes;
   MatmulFn matmul[kNumTypes];  // by DType; null: format not supported by matmul
   QuantizeFn quantize32;
   QuantizeFn quantize256;

@@ -7,6 +7,7 @@ const Kernels& amx_kernels() {
   static const Kernels table = [] {
     Kernels k = avx512_kernels();
     k.isa = "amx";
+    k.probes.int8 = amx::probe_int8;
     k.matmul[2] = amx::matmul_q4_0;
     k.matmul[3] = amx::matmul_q4_1;
     k.matmul[6] = amx::matmul_q5_0;

@@ -7,6 +7,10 @@
 
 namespace moraine::cpu::avx2 {
 
+int64_t probe_int8(int64_t repetitions) noexcept;
+int64_t probe_float(int64_t repetitions) noexcept;
+void probe_read(const uint8_t* data, int64_t n) noexcept;
+
 void matmul_f32(const MatmulArgs& a) noexcept;
 void matmul_f16(const MatmulArgs& a) noexcept;
 void matmul_bf16(const MatmulArgs& a) noexcept;

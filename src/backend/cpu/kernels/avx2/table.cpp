@@ -7,6 +7,7 @@ const Kernels& avx2_kernels() {
   static const Kernels table = [] {
     Kernels k = {};
     k.isa = "avx2";
+    k.probes = {avx2::probe_int8, avx2::probe_float, avx2::probe_read};
     k.matmul[0] = avx2::matmul_f32;
     k.matmul[1] = avx2::matmul_f16;
     k.matmul[30] = avx2::matmul_bf16;

@@ -6,6 +6,9 @@
 
 namespace moraine::cpu::avx512 {
 
+int64_t probe_int8(int64_t repetitions) noexcept;
+int64_t probe_float(int64_t repetitions) noexcept;
+
 void matmul_f32(const MatmulArgs& a) noexcept;
 void matmul_f16(const MatmulArgs& a) noexcept;
 void matmul_bf16(const MatmulArgs& a) noexcept;

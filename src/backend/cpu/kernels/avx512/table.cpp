@@ -7,6 +7,8 @@ const Kernels& avx512_kernels() {
   static const Kernels table = [] {
     Kernels k = avx2_kernels();
     k.isa = "avx512";
+    k.probes.int8 = avx512::probe_int8;
+    k.probes.float32 = avx512::probe_float;
     k.matmul[0] = avx512::matmul_f32;
     k.matmul[1] = avx512::matmul_f16;
     k.matmul[30] = avx512::matmul_bf16;
