@@ -11,22 +11,28 @@ namespace moraine::vulkan {
 
 #define MORAINE_VK_GLOBAL(X) X(CreateInstance) X(EnumerateInstanceVersion) X(EnumerateInstanceLayerProperties)
 
-#define MORAINE_VK_INSTANCE(X)                                                                       \
-  X(DestroyInstance)                                                                                 \
-  X(EnumeratePhysicalDevices)                                                                        \
-  X(GetPhysicalDeviceProperties2) X(GetPhysicalDeviceFeatures2) X(GetPhysicalDeviceMemoryProperties) \
-      X(GetPhysicalDeviceQueueFamilyProperties) X(CreateDevice) X(GetDeviceProcAddr)
+#define MORAINE_VK_INSTANCE(X)                                                                        \
+  X(DestroyInstance)                                                                                  \
+  X(EnumeratePhysicalDevices)                                                                         \
+  X(GetPhysicalDeviceProperties2)                                                                     \
+  X(GetPhysicalDeviceFeatures2)                                                                       \
+  X(GetPhysicalDeviceMemoryProperties) X(GetPhysicalDeviceMemoryProperties2)                          \
+      X(EnumerateDeviceExtensionProperties) X(GetPhysicalDeviceQueueFamilyProperties) X(CreateDevice) \
+          X(GetDeviceProcAddr)
 
-#define MORAINE_VK_DEVICE(X)                                                                             \
-  X(DestroyDevice)                                                                                       \
-  X(GetDeviceQueue)                                                                                      \
-  X(DeviceWaitIdle) X(CreateBuffer) X(DestroyBuffer) X(GetBufferMemoryRequirements)                      \
-      X(GetBufferDeviceAddress) X(AllocateMemory) X(FreeMemory) X(BindBufferMemory) X(MapMemory)         \
-          X(CreateShaderModule) X(DestroyShaderModule) X(CreatePipelineLayout) X(DestroyPipelineLayout)  \
-              X(CreateComputePipelines) X(DestroyPipeline) X(CreateCommandPool) X(DestroyCommandPool)    \
-                  X(AllocateCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer) X(CmdBindPipeline) \
-                      X(CmdPushConstants) X(CmdDispatchIndirect) X(CmdPipelineBarrier) X(CmdCopyBuffer)  \
-                          X(CreateFence) X(DestroyFence) X(ResetFences) X(WaitForFences) X(QueueSubmit)
+#define MORAINE_VK_DEVICE(X)                                                                                \
+  X(DestroyDevice)                                                                                          \
+  X(GetDeviceQueue)                                                                                         \
+  X(DeviceWaitIdle)                                                                                         \
+  X(CreateBuffer)                                                                                           \
+  X(DestroyBuffer) X(GetBufferMemoryRequirements) X(GetBufferDeviceAddress) X(AllocateMemory) X(FreeMemory) \
+      X(BindBufferMemory) X(MapMemory) X(CreateShaderModule) X(DestroyShaderModule) X(CreatePipelineLayout) \
+          X(DestroyPipelineLayout) X(CreateComputePipelines) X(DestroyPipeline) X(CreateCommandPool)        \
+              X(DestroyCommandPool) X(AllocateCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer)     \
+                  X(CmdBindPipeline) X(CmdPushConstants) X(CmdDispatchIndirect) X(CmdPipelineBarrier)       \
+                      X(CmdCopyBuffer) X(CmdFillBuffer) X(CreateSemaphore) X(DestroySemaphore)              \
+                          X(WaitSemaphores) X(CreatePipelineCache) X(DestroyPipelineCache)                  \
+                              X(GetPipelineCacheData) X(FreeCommandBuffers) X(QueueSubmit)
 
 #define MORAINE_VK_POINTER(name) PFN_vk##name name = nullptr;
 

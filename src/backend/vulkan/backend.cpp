@@ -3,128 +3,159 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "backend/vulkan/executable.h"
 #include "backend/vulkan/weights.h"
 #include "base/check.h"
+#include "base/system_memory.h"
 #include "quant/format.h"
 
 namespace moraine::vulkan {
-namespace {
-
-constexpr uint64_t kSlabBytes = 64u << 20;
-constexpr int32_t kMaxSlabPages = 16;
-
-uint64_t align(uint64_t n) { return (n + kPlaceAlignment - 1) / kPlaceAlignment * kPlaceAlignment; }
-
-uint64_t kv_bytes(KvType t, const plan::KvShape::Layer& l) {
-  return uint64_t{plan::kPageTokens} * l.n_kv_heads * l.head_dim * (t == KvType::kF16 ? 2 : 4);
-}
-
-}  // namespace
 
 VulkanBackend::VulkanBackend(const Options& options)
     : options_(options),
       instance_(options.on_validation_message),
-      device_(instance_, instance_.choose(options.device, options.allow_software)),
-      pipelines_(device_) {}
+      physical_(instance_.choose(options.device, options.allow_software)),
+      opened_(std::make_unique<Opened>(instance_, physical_, options_)) {}
 
 VulkanBackend::~VulkanBackend() = default;
 
 std::string VulkanBackend::describe() const {
-  return fmt::format("{} ({})", device_.physical().name, device_.physical().description);
+  return fmt::format("{} ({})", physical_.name, physical_.description);
 }
 
 void VulkanBackend::declare_weights(std::vector<plan::Weight> decls) {
   MORAINE_CHECK(weights_.empty());
+  const uint64_t limit = physical_.max_allocation_bytes;
   std::vector<uint64_t> sizes;
   for (const plan::Weight& d : decls) {
     if (!runs_on_vulkan(d))
       throw Error(ErrorCode::kUnsupported,
-                  fmt::format("Tensor {} is stored as {}, a format the Vulkan backend does not run yet.",
+                  fmt::format("Tensor {} is stored as {}, a format the Vulkan backend does not run yet. Run "
+                              "on the CPU with -ngl 0.",
                               d.name, info(d.dtype).name));
-    sizes.push_back(device_row_bytes(d) * d.rows);
+    sizes.push_back(device_bytes(d));
+    if (align_place(sizes.back()) > limit)
+      throw Error(
+          ErrorCode::kUnsupported,
+          fmt::format("Tensor {} has {:.1f} MB, more than the GPU ({}) allocates at once ({:.1f} MB). "
+                      "Run its layer on the CPU: -ot {}=CPU, or all with -ngl 0.",
+                      d.name, sizes.back() / 1e6, physical_.description, limit / 1e6, d.name));
   }
-  const std::vector<Place> places =
-      place_all(device_, sizes, options_.arena_bytes, memory_use(), "the weights", weight_arenas_);
-  for (size_t i = 0; i < decls.size(); ++i) {
-    if (!places[i].buffer->mapped() && !uploader_) uploader_ = std::make_unique<Uploader>(device_);
-    weights_.push_back({std::move(decls[i]), places[i], {}});
-  }
+  packing_ = pack(sizes, std::min(options_.arena_bytes, limit));
+  for (plan::Weight& d : decls) weights_.push_back({std::move(d), {}, {}});
+}
+
+void VulkanBackend::place_weights() {
+  // Drivers may grant what they do not have and fail at the first touch: what cannot be is refused here.
+  const uint64_t wanted = packing_.total(), there = device_memory()->available;
+  if (wanted > there)
+    throw Error(
+        ErrorCode::kOutOfMemory,
+        fmt::format("The weights take {:.2f} GB, and of the memory of the GPU ({}) {:.2f} GB are free. "
+                    "Close other programs that use it, put fewer layers there (-ngl auto), or choose "
+                    "a smaller model.",
+                    wanted / 1e9, physical_.description, there / 1e9));
+  for (const uint64_t bytes : packing_.arenas)
+    opened_->arenas.push_back(std::make_unique<Buffer>(opened_->device, bytes, memory_use(), "the weights"));
+  for (size_t i = 0; i < weights_.size(); ++i)
+    weights_[i].place = {opened_->arenas[packing_.spots[i].arena].get(), packing_.spots[i].offset};
+  has_weights_ = true;
 }
 
 void VulkanBackend::write_weight(plan::WeightId id, int32_t first_row, int32_t n_rows, const uint8_t* data) {
+  if (!has_weights_) place_weights();
   VulkanWeight& w = weights_[id];
   MORAINE_CHECK(first_row >= 0 && n_rows >= 0 && first_row + n_rows <= w.decl.rows);
-  Place to = w.place;
-  const uint64_t row_bytes = device_row_bytes(w.decl);
-  to.offset += first_row * row_bytes;
   if (w.decl.role == plan::WeightRole::kVector) {
-    const size_t n_values = static_cast<size_t>(n_rows) * w.decl.cols;
-    w.host.resize(n_values);
-    quant::find(w.decl.dtype)->unpack_blocks(data, n_values / info(w.decl.dtype).block_len, w.host.data());
+    const int64_t n_values = int64_t{n_rows} * w.decl.cols, first = int64_t{first_row} * w.decl.cols;
+    w.host.resize(int64_t{w.decl.rows} * w.decl.cols);
+    quant::find(w.decl.dtype)
+        ->unpack_blocks(data, n_values / info(w.decl.dtype).block_len, w.host.data() + first);
   }
+  Place to = w.place;
+  to.offset += device_offset(w.decl, first_row);
   if (uint8_t* mapped = to.buffer->mapped()) {
     pack_rows(w.decl, n_rows, data, mapped + to.offset);
     return;
   }
-  std::vector<uint8_t> packed(row_bytes * n_rows);
+  plan::Weight part = w.decl;
+  part.rows = n_rows;
+  std::vector<uint8_t> packed(device_bytes(part));
   pack_rows(w.decl, n_rows, data, packed.data());
-  uploader_->write(to, packed.data(), packed.size());
+  opened_->transfers.write(to, packed.data(), packed.size());
 }
 
-uint64_t VulkanBackend::weight_bytes() const {
-  uint64_t n = 0;
-  for (const auto& arena : weight_arenas_) n += arena->size();
-  return n;
+std::optional<plan::DeviceMemory> VulkanBackend::device_memory() const {
+  plan::DeviceMemory m;
+  m.is_system = physical_.system_memory;
+  const std::vector<uint64_t> free = opened_->device.free_by_heap();
+  m.available = std::accumulate(free.begin(), free.end(), uint64_t{0});
+  if (m.is_system) m.available = std::min(m.available, available_memory());
+  // What was taken already counts among what may be taken in all.
+  for (const auto& arena : opened_->arenas) m.available += arena->size();
+  m.weights = weight_bytes(), m.page = page_bytes(), m.state = state_bytes();
+  return m;
 }
 
 void VulkanBackend::set_kv(const plan::KvShape& shape, KvType k, KvType v) {
   if (k == KvType::kQ8_0 || v == KvType::kQ8_0)
     throw Error(ErrorCode::kUnsupported, "A q8_0 cache does not run on Vulkan yet. Use -ctk f16 -ctv f16.");
-  MORAINE_CHECK(free_pages_.size() == pages_.size());  // no page of another shape is in use
-  page_slabs_.clear(), pages_.clear(), free_pages_.clear();
+  kv_ = lay_out_kv(shape, k, v);
   kv_k_ = k, kv_v_ = v;
-  kv_layers_.clear();
-  page_bytes_ = 0;
-  for (const auto& l : shape.layers) {
-    kv_layers_.push_back({page_bytes_, page_bytes_ + kv_bytes(k, l)});
-    page_bytes_ += kv_bytes(k, l) + kv_bytes(v, l);
-  }
-  page_bytes_ = align(page_bytes_);
-}
-
-Constants VulkanBackend::kv_formats() const {
-  return {kv_k_ == KvType::kF16 ? 0u : 1u, kv_v_ == KvType::kF16 ? 0u : 1u};
+  pages_.set_piece_bytes(kv_.page_bytes);
 }
 
 plan::PageId VulkanBackend::allocate_page() {
-  if (free_pages_.empty()) {
-    const int32_t n = std::clamp<int32_t>(
-        static_cast<int32_t>(std::min<uint64_t>(kSlabBytes / page_bytes_, kMaxSlabPages)), 1, kMaxSlabPages);
-    page_slabs_.push_back(std::make_unique<Buffer>(device_, n * page_bytes_, memory_use(), "the cache"));
-    free_pages_.reserve(pages_.size() + n);  // so that free_page never allocates
-    for (int32_t i = n - 1; i >= 0; --i) free_pages_.push_back(static_cast<plan::PageId>(pages_.size()) + i);
-    for (int32_t i = 0; i < n; ++i) pages_.push_back({page_slabs_.back().get(), i * page_bytes_});
+  const plan::PageId id = pages_.allocate(opened_->device, memory_use(), "the cache");
+  try {
+    opened_->transfers.clear(pages_.place(id), page_bytes());
+  } catch (...) {
+    pages_.free(id);
+    throw;
   }
-  const plan::PageId id = free_pages_.back();
-  free_pages_.pop_back();
   return id;
 }
 
-void VulkanBackend::copy_page(plan::PageId, plan::PageId) {
-  throw Error(ErrorCode::kUnsupported, "Pages of the cache cannot be copied on Vulkan yet.");
+void VulkanBackend::copy_page(plan::PageId to, plan::PageId from) {
+  opened_->transfers.copy(pages_.place(to), pages_.place(from), page_bytes());
 }
 
 void VulkanBackend::set_state(const plan::StateShape& shape) {
-  if (!shape.layers.empty())
-    throw Error(ErrorCode::kUnsupported,
-                "Models with recurrent layers do not run on Vulkan yet. Run this one on the CPU.");
+  state_layout_ = lay_out_state(shape);
+  states_.set_piece_bytes(state_layout_.state_bytes);
+}
+
+plan::StateId VulkanBackend::allocate_state() {
+  if (state_bytes() == 0) return 0;
+  const plan::StateId id = states_.allocate(opened_->device, memory_use(), "recurrent states");
+  try {
+    opened_->transfers.clear(states_.place(id), state_bytes());
+  } catch (...) {
+    states_.free(id);
+    throw;
+  }
+  return id;
+}
+
+void VulkanBackend::copy_state(plan::StateId to, plan::StateId from) {
+  if (state_bytes() > 0) opened_->transfers.copy(states_.place(to), states_.place(from), state_bytes());
 }
 
 std::unique_ptr<plan::Executable> VulkanBackend::prepare(const plan::Plan& plan,
                                                          const plan::StepLimits& limits) {
-  return std::make_unique<VulkanExecutable>(*this, plan, limits);
+  auto executable = std::make_unique<VulkanExecutable>(*this, plan, limits);
+  if (has_weights_) opened_->pipelines.save();
+  return executable;
+}
+
+void VulkanBackend::recover() {
+  pages_.set_piece_bytes(kv_.page_bytes), states_.set_piece_bytes(state_layout_.state_bytes);
+  for (VulkanWeight& w : weights_) w.place = {}, w.host.clear();
+  has_weights_ = false;
+  opened_.reset();  // before the next one: its memory is needed again
+  opened_ = std::make_unique<Opened>(instance_, physical_, options_);
 }
 
 }  // namespace moraine::vulkan

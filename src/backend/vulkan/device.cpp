@@ -9,6 +9,7 @@
 namespace moraine::vulkan {
 namespace {
 
+constexpr uint64_t kLongestWaitNs = 300'000'000'000;
 constexpr char kValidationLayer[] = "VK_LAYER_KHRONOS_validation";
 
 VkBool32 VKAPI_PTR forward_message(VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsMessageTypeFlagsEXT,
@@ -17,14 +18,21 @@ VkBool32 VKAPI_PTR forward_message(VkDebugUtilsMessageSeverityFlagBitsEXT, VkDeb
   return VK_FALSE;
 }
 
-// The features every shader needs, as one chain to ask with and to enable with.
+// Features of extensions and versions, as one chain to ask with and to enable with.
 struct Features {
-  VkPhysicalDeviceVulkan12Features v12 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
-  VkPhysicalDeviceVulkan11Features v11 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES};
   VkPhysicalDeviceFeatures2 all = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2};
-  Features() {
+  VkPhysicalDeviceVulkan11Features v11 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES};
+  VkPhysicalDeviceVulkan12Features v12 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+  VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
+  VkPhysicalDeviceSubgroupSizeControlFeatures subgroup = {
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
+  Features(bool has_dot, bool has_subgroup) {
     all.pNext = &v11;
     v11.pNext = &v12;
+    void** end = &v12.pNext;
+    if (has_dot) *end = &dot, end = &dot.pNext;
+    if (has_subgroup) *end = &subgroup;
   }
   Features(const Features&) = delete;
 
@@ -33,8 +41,27 @@ struct Features {
     if (!all.features.shaderInt64) names.push_back("64-bit integers");
     if (!v11.storageBuffer16BitAccess) names.push_back("16-bit storage");
     if (!v12.bufferDeviceAddress) names.push_back("buffer device addresses");
+    if (!v12.timelineSemaphore) names.push_back("timeline semaphores");
     return fmt::format("{}", fmt::join(names, ", "));
   }
+};
+
+class Extensions {
+ public:
+  Extensions(const InstanceApi& api, VkPhysicalDevice device) {
+    uint32_t n = 0;
+    api.EnumerateDeviceExtensionProperties(device, nullptr, &n, nullptr);
+    list_.resize(n);
+    api.EnumerateDeviceExtensionProperties(device, nullptr, &n, list_.data());
+    list_.resize(n);
+  }
+  bool have(const char* name) const {
+    return std::any_of(list_.begin(), list_.end(),
+                       [&](const auto& e) { return std::strcmp(e.extensionName, name) == 0; });
+  }
+
+ private:
+  std::vector<VkExtensionProperties> list_;
 };
 
 std::string names_of(const std::vector<PhysicalDevice>& devices) {
@@ -43,7 +70,31 @@ std::string names_of(const std::vector<PhysicalDevice>& devices) {
   return s.empty() ? "none" : s;
 }
 
+// An iGPU shows its memory as two heaps, the second of them not "local" and just as fast.
+bool is_used(const PhysicalDevice& d, const VkMemoryHeap& heap) {
+  return d.system_memory || (heap.flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT);
+}
+
 }  // namespace
+
+std::vector<uint64_t> free_by_heap(const InstanceApi& api, const PhysicalDevice& device) {
+  VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+  VkPhysicalDeviceMemoryProperties2 m = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
+  if (device.has_budget) m.pNext = &budget;
+  api.GetPhysicalDeviceMemoryProperties2(device.handle, &m);
+  std::vector<uint64_t> free(m.memoryProperties.memoryHeapCount, 0);
+  for (size_t h = 0; h < free.size(); ++h) {
+    const VkMemoryHeap& heap = m.memoryProperties.memoryHeaps[h];
+    if (!is_used(device, heap)) continue;
+    free[h] = heap.size;
+    if (device.has_budget) {
+      const uint64_t allowed = std::min(budget.heapBudget[h], heap.size);
+      free[h] = allowed > budget.heapUsage[h] ? allowed - budget.heapUsage[h] : 0;
+    }
+  }
+  return free;
+}
 
 Instance::Instance(MessageFn on_message) : on_message_(std::move(on_message)) {
   VkApplicationInfo app = {VK_STRUCTURE_TYPE_APPLICATION_INFO};
@@ -110,26 +161,43 @@ void Instance::find_devices() {
     d.handle = handles[i];
     d.name = fmt::format("Vulkan{}", i);
     VkPhysicalDeviceVulkan11Properties p11 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES};
+    VkPhysicalDeviceSubgroupSizeControlProperties sizes = {
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES};
+    const Extensions extensions(api_, d.handle);
+    if (extensions.have(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME)) p11.pNext = &sizes;
     VkPhysicalDeviceProperties2 p = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &p11};
     api_.GetPhysicalDeviceProperties2(d.handle, &p);
     d.description = p.properties.deviceName;
     d.software = p.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    d.vendor_id = p.properties.vendorID, d.device_id = p.properties.deviceID;
+    std::copy_n(p.properties.pipelineCacheUUID, VK_UUID_SIZE, d.pipeline_uuid.begin());
     d.max_allocation_bytes = p11.maxMemoryAllocationSize;
     d.subgroup_size = std::clamp<uint32_t>(p11.subgroupSize, 1, 64);
     if (p.properties.apiVersion < VK_API_VERSION_1_2) {
       d.missing = "Vulkan 1.2";
     } else {
-      Features f;
+      Features f(extensions.have(VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME),
+                 extensions.have(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME));
       api_.GetPhysicalDeviceFeatures2(d.handle, &f.all);
       d.missing = f.missing();
+      d.features.storage8 = f.v12.storageBuffer8BitAccess;
+      d.features.int8 = f.v12.shaderInt8;
+      d.features.float16 = f.v12.shaderFloat16;
+      d.features.dot_product = f.dot.shaderIntegerDotProduct;
+      if (f.subgroup.subgroupSizeControl && sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) {
+        d.features.min_subgroup_size = sizes.minSubgroupSize;
+        d.features.max_subgroup_size = sizes.maxSubgroupSize;
+      }
       if (d.missing.empty() && (!(p11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) ||
                                 !(p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT)))
         d.missing = "subgroup arithmetic";
     }
+    d.system_memory = d.software || p.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
     VkPhysicalDeviceMemoryProperties m;
     api_.GetPhysicalDeviceMemoryProperties(d.handle, &m);
     for (uint32_t h = 0; h < m.memoryHeapCount; ++h)
-      if (m.memoryHeaps[h].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) d.memory_bytes += m.memoryHeaps[h].size;
+      if (is_used(d, m.memoryHeaps[h])) d.memory_bytes += m.memoryHeaps[h].size;
+    d.has_budget = extensions.have(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
 
     uint32_t n_families = 0;
     api_.GetPhysicalDeviceQueueFamilyProperties(d.handle, &n_families, nullptr);
@@ -172,7 +240,7 @@ const PhysicalDevice& Instance::choose(const std::string& wanted, bool allow_sof
   return *chosen;
 }
 
-std::vector<PhysicalDevice> list_devices() noexcept {
+std::vector<PhysicalDevice> all_devices() noexcept {
   try {
     return Instance().devices();
   } catch (const std::exception&) {
@@ -180,12 +248,25 @@ std::vector<PhysicalDevice> list_devices() noexcept {
   }
 }
 
-Device::Device(const Instance& instance, const PhysicalDevice& physical) : physical_(physical) {
+Device::Device(const Instance& instance, const PhysicalDevice& physical, const ApiHook& hook)
+    : instance_(instance), physical_(physical) {
   const InstanceApi& api = instance.api();
-  Features f;
+  const OptionalFeatures& optional = physical.features;
+  Features f(optional.dot_product, optional.max_subgroup_size > 0);
   f.all.features.shaderInt64 = VK_TRUE;
   f.v11.storageBuffer16BitAccess = VK_TRUE;
   f.v12.bufferDeviceAddress = VK_TRUE;
+  f.v12.timelineSemaphore = VK_TRUE;
+  f.v12.storageBuffer8BitAccess = optional.storage8;
+  f.v12.shaderInt8 = optional.int8;
+  f.v12.shaderFloat16 = optional.float16;
+  f.dot.shaderIntegerDotProduct = VK_TRUE;
+  f.subgroup.subgroupSizeControl = VK_TRUE;
+  f.subgroup.computeFullSubgroups = VK_FALSE;
+  std::vector<const char*> extensions;
+  if (physical.has_budget) extensions.push_back(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+  if (optional.dot_product) extensions.push_back(VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
+  if (optional.max_subgroup_size > 0) extensions.push_back(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
   const float priority = 1.0f;
   VkDeviceQueueCreateInfo queue = {VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO};
   queue.queueFamilyIndex = physical.queue_family;
@@ -194,10 +275,13 @@ Device::Device(const Instance& instance, const PhysicalDevice& physical) : physi
   VkDeviceCreateInfo info = {VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, &f.all};
   info.queueCreateInfoCount = 1;
   info.pQueueCreateInfos = &queue;
+  info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
+  info.ppEnabledExtensionNames = extensions.data();
   check(api.CreateDevice(physical.handle, &info, nullptr, &device_), "opening the device");
 #define X(name) api_.name = reinterpret_cast<PFN_vk##name>(api.GetDeviceProcAddr(device_, "vk" #name));
   MORAINE_VK_DEVICE(X)
 #undef X
+  if (hook) hook(api_);
   api_.GetDeviceQueue(device_, physical.queue_family, 0, &queue_);
   api.GetPhysicalDeviceMemoryProperties(physical.handle, &memory_);
   VkPhysicalDeviceProperties2 p = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
@@ -210,52 +294,73 @@ Device::~Device() {
   api_.DestroyDevice(device_, nullptr);
 }
 
-VkResult Device::submit(VkCommandBuffer commands, VkFence fence) noexcept {
-  VkSubmitInfo info = {VK_STRUCTURE_TYPE_SUBMIT_INFO};
-  info.commandBufferCount = 1;
-  info.pCommandBuffers = &commands;
+VkResult Device::submit(const VkSubmitInfo& info, VkFence fence) noexcept {
   const std::lock_guard lock(queue_mutex_);
   return api_.QueueSubmit(queue_, 1, &info, fence);
 }
 
-Commands::Commands(Device& device) : device_(device) {
-  const DeviceApi& api = device.api();
-  VkFenceCreateInfo fence = {VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+CommandList::CommandList(Device& device) : device_(device) {
   VkCommandPoolCreateInfo pool = {VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO};
-  pool.flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
   pool.queueFamilyIndex = device.physical().queue_family;
-  VkResult r = api.CreateFence(device.handle(), &fence, nullptr, &fence_);
-  if (r == VK_SUCCESS) r = api.CreateCommandPool(device.handle(), &pool, nullptr, &pool_);
-  if (r == VK_SUCCESS) {
-    VkCommandBufferAllocateInfo allocate = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO};
-    allocate.commandPool = pool_;
-    allocate.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
-    allocate.commandBufferCount = 1;
-    r = api.AllocateCommandBuffers(device.handle(), &allocate, &commands_);
-  }
-  if (r == VK_SUCCESS) return;
-  api.DestroyCommandPool(device.handle(), pool_, nullptr);  // null handles are allowed
-  api.DestroyFence(device.handle(), fence_, nullptr);
-  fail(r, "making a command buffer");
+  check(device.api().CreateCommandPool(device.handle(), &pool, nullptr, &pool_), "making a command pool");
 }
 
-Commands::~Commands() {
-  device_.api().DestroyCommandPool(device_.handle(), pool_, nullptr);
-  device_.api().DestroyFence(device_.handle(), fence_, nullptr);
-}
+CommandList::~CommandList() { device_.api().DestroyCommandPool(device_.handle(), pool_, nullptr); }
 
-void Commands::begin() {
+VkCommandBuffer CommandList::begin() {
+  VkCommandBufferAllocateInfo allocate = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO};
+  allocate.commandPool = pool_;
+  allocate.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
+  allocate.commandBufferCount = 1;
+  VkCommandBuffer buffer = VK_NULL_HANDLE;
+  check(device_.api().AllocateCommandBuffers(device_.handle(), &allocate, &buffer),
+        "making a command buffer");
+  buffers_.push_back(buffer);
   const VkCommandBufferBeginInfo info = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
-  check(device_.api().BeginCommandBuffer(commands_, &info), "recording commands");
+  check(device_.api().BeginCommandBuffer(buffer, &info), "recording commands");
+  return buffer;
 }
 
-void Commands::end() { check(device_.api().EndCommandBuffer(commands_), "recording commands"); }
+void CommandList::end() { check(device_.api().EndCommandBuffer(buffers_.back()), "recording commands"); }
 
-VkResult Commands::run() noexcept {
-  VkResult r = device_.api().ResetFences(device_.handle(), 1, &fence_);
-  if (r == VK_SUCCESS) r = device_.submit(commands_, fence_);
-  if (r == VK_SUCCESS) r = device_.api().WaitForFences(device_.handle(), 1, &fence_, VK_TRUE, UINT64_MAX);
+void CommandList::clear() {
+  if (!buffers_.empty())
+    device_.api().FreeCommandBuffers(device_.handle(), pool_, static_cast<uint32_t>(buffers_.size()),
+                                     buffers_.data());
+  buffers_.clear();
+}
+
+Timeline::Timeline(Device& device) : device_(device) {
+  VkSemaphoreTypeCreateInfo type = {VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO};
+  type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
+  const VkSemaphoreCreateInfo info = {VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type, 0};
+  check(device.api().CreateSemaphore(device.handle(), &info, nullptr, &semaphore_), "making a semaphore");
+}
+
+Timeline::~Timeline() { device_.api().DestroySemaphore(device_.handle(), semaphore_, nullptr); }
+
+VkResult Timeline::submit(std::span<const VkCommandBuffer> commands) noexcept {
+  const uint64_t value = submitted_ + 1;
+  VkTimelineSemaphoreSubmitInfo timeline = {VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
+  timeline.signalSemaphoreValueCount = 1;
+  timeline.pSignalSemaphoreValues = &value;
+  VkSubmitInfo info = {VK_STRUCTURE_TYPE_SUBMIT_INFO, &timeline};
+  info.commandBufferCount = static_cast<uint32_t>(commands.size());
+  info.pCommandBuffers = commands.data();
+  info.signalSemaphoreCount = 1;
+  info.pSignalSemaphores = &semaphore_;
+  const VkResult r = device_.submit(info, VK_NULL_HANDLE);
+  if (r == VK_SUCCESS) submitted_ = value;
   return r;
+}
+
+VkResult Timeline::wait(uint64_t n) noexcept {
+  VkSemaphoreWaitInfo info = {VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO};
+  info.semaphoreCount = 1;
+  info.pSemaphores = &semaphore_;
+  info.pValues = &n;
+  const VkResult r = device_.api().WaitSemaphores(device_.handle(), &info, kLongestWaitNs);
+  return r == VK_TIMEOUT ? VK_ERROR_DEVICE_LOST : r;
 }
 
 }  // namespace moraine::vulkan

@@ -2,9 +2,11 @@
 // features, one-off submissions. Memory is memory.h, pipelines are pipelines.h.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,17 +16,35 @@ namespace moraine::vulkan {
 
 using MessageFn = std::function<void(const std::string&)>;
 
+// What makes shaders faster where it is there; all of it is enabled.
+struct OptionalFeatures {
+  bool storage8 = false;     // 8-bit values in memory
+  bool int8 = false;         // and in arithmetic
+  bool float16 = false;      // in arithmetic
+  bool dot_product = false;  // of four 8-bit values: VK_KHR_shader_integer_dot_product
+  uint32_t min_subgroup_size = 0, max_subgroup_size = 0;  // that a pipeline may ask for; 0: it may not
+};
+
 struct PhysicalDevice {
   VkPhysicalDevice handle = VK_NULL_HANDLE;
-  std::string name;         // "Vulkan0": by order of discovery, as llama.cpp names them
-  std::string description;  // "AMD Radeon 8060S (RADV GFX1151)"
-  bool software = false;    // runs on the CPU (lavapipe)
-  std::string missing;      // what it lacks to run here, "" if nothing: "buffer device addresses"
+  std::string name;            // "Vulkan0": by order of discovery, as llama.cpp names them
+  std::string description;     // "AMD Radeon 8060S (RADV GFX1151)"
+  bool software = false;       // runs on the CPU (lavapipe)
+  bool system_memory = false;  // its memory is the system's
+  bool has_budget = false;     // says how much of its memory is taken: VK_EXT_memory_budget
+  std::string missing;         // what it lacks to run here, "" if nothing: "buffer device addresses"
   uint32_t queue_family = 0;
-  uint64_t memory_bytes = 0;  // of its device-local heaps
+  uint32_t vendor_id = 0, device_id = 0;
+  std::array<uint8_t, VK_UUID_SIZE> pipeline_uuid = {};  // of this driver's compiled shaders
+  uint64_t memory_bytes = 0;                             // of the heaps that it is used with
   uint64_t max_allocation_bytes = 0;
+  OptionalFeatures features;
   uint32_t subgroup_size = 1;  // the usual one; a pipeline may get another unless it asks
 };
+
+// What this process may still take of a device's memory, by heap. Heaps that it should not live in (a
+// discrete GPU's view of the system's memory) say 0.
+std::vector<uint64_t> free_by_heap(const InstanceApi& api, const PhysicalDevice& device);
 
 class Instance {
  public:
@@ -53,9 +73,12 @@ class Instance {
   std::vector<PhysicalDevice> devices_;
 };
 
+// Changes the table of a device's functions; for tests, which make calls fail.
+using ApiHook = std::function<void(DeviceApi&)>;
+
 class Device {
  public:
-  Device(const Instance& instance, const PhysicalDevice& physical);
+  Device(const Instance& instance, const PhysicalDevice& physical, const ApiHook& hook = {});
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -65,11 +88,13 @@ class Device {
   const PhysicalDevice& physical() const { return physical_; }
   const VkPhysicalDeviceMemoryProperties& memory() const { return memory_; }
   uint32_t max_workgroups_x() const { return max_workgroups_x_; }
+  std::vector<uint64_t> free_by_heap() const { return vulkan::free_by_heap(instance_.api(), physical_); }
 
   // Submits and returns; threads may call it at once.
-  VkResult submit(VkCommandBuffer commands, VkFence fence) noexcept;
+  VkResult submit(const VkSubmitInfo& info, VkFence fence) noexcept;
 
  private:
+  const Instance& instance_;
   PhysicalDevice physical_;
   DeviceApi api_;
   VkDevice device_ = VK_NULL_HANDLE;
@@ -79,27 +104,46 @@ class Device {
   std::mutex queue_mutex_;
 };
 
-// One command buffer with its pool and fence.
-class Commands {
+// Command buffers of one pool.
+class CommandList {
  public:
-  explicit Commands(Device& device);
-  ~Commands();
-  Commands(const Commands&) = delete;
-  Commands& operator=(const Commands&) = delete;
+  explicit CommandList(Device& device);
+  ~CommandList();
+  CommandList(const CommandList&) = delete;
+  CommandList& operator=(const CommandList&) = delete;
 
-  VkCommandBuffer handle() const { return commands_; }
-  void begin();  // forgets what was recorded
-  void end();
-  VkResult run() noexcept;  // submits and waits; may be called again and again
+  VkCommandBuffer begin();  // one more, open for recording
+  void end();               // of the last one
+  std::span<const VkCommandBuffer> all() const { return buffers_; }
+  void clear();  // forgets what was recorded
 
  private:
   Device& device_;
   VkCommandPool pool_ = VK_NULL_HANDLE;
-  VkCommandBuffer commands_ = VK_NULL_HANDLE;
-  VkFence fence_ = VK_NULL_HANDLE;
+  std::vector<VkCommandBuffer> buffers_;
 };
 
-// What -dev and --list-devices offer; empty where there is no Vulkan at all.
-std::vector<PhysicalDevice> list_devices() noexcept;
+// Submissions that are waited for in the order they were made: a timeline semaphore.
+class Timeline {
+ public:
+  explicit Timeline(Device& device);
+  ~Timeline();
+  Timeline(const Timeline&) = delete;
+  Timeline& operator=(const Timeline&) = delete;
+
+  VkResult submit(std::span<const VkCommandBuffer> commands) noexcept;
+  // Until submission n, counted from 1, has ended. A device that does not answer for minutes is lost,
+  // whatever its driver thinks: VK_ERROR_DEVICE_LOST.
+  VkResult wait(uint64_t n) noexcept;
+  uint64_t submitted() const { return submitted_; }
+
+ private:
+  Device& device_;
+  VkSemaphore semaphore_ = VK_NULL_HANDLE;
+  uint64_t submitted_ = 0;
+};
+
+// Empty where there is no Vulkan at all.
+std::vector<PhysicalDevice> all_devices() noexcept;
 
 }  // namespace moraine::vulkan

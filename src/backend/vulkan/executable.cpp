@@ -13,7 +13,11 @@ constexpr int32_t kMaxRows = 65535;  // workgroups a dispatch may have in y on e
 
 VulkanExecutable::VulkanExecutable(VulkanBackend& backend, const plan::Plan& plan,
                                    const plan::StepLimits& limits)
-    : backend_(backend), plan_(plan), limits_(limits), commands_(backend.device()) {
+    : backend_(backend),
+      plan_(plan),
+      limits_(limits),
+      commands_(backend.device()),
+      submission_(backend.device(), backend.slice_seconds()) {
   if (limits.max_rows > kMaxRows || limits.max_outputs > kMaxRows)
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("A step of {} rows is more than Vulkan takes at once ({}); lower -ub.",
@@ -21,20 +25,19 @@ VulkanExecutable::VulkanExecutable(VulkanBackend& backend, const plan::Plan& pla
   scratch_layout_ = plan::lay_out_scratch(plan, limits.max_rows, limits.max_outputs);
   find_ropes();
   lay_out_step();
-  Device& device = backend.device();
+  for (const plan::Op& op : plan.ops) reads_cache_ |= std::holds_alternative<plan::Attention>(op);
   const plan::Value& out = plan.values[plan.output];
   const uint64_t max_out = out.extent == plan::Extent::kRows ? limits.max_rows : limits.max_outputs;
+  const uint64_t logits_bytes = max_out * plan::row_stride(out.width) * sizeof(float);
+  bytes_ = scratch_layout_.size_bytes + step_.size + logits_bytes;
+  if (!backend.has_weights()) return;
+  Device& device = backend.device();
   scratch_ =
       std::make_unique<Buffer>(device, scratch_layout_.size_bytes, backend.memory_use(), "activations");
   step_buffer_ = std::make_unique<Buffer>(device, step_.size, MemoryUse::kUpload, "step inputs");
-  logits_ = std::make_unique<Buffer>(device, max_out * plan::row_stride(out.width) * sizeof(float),
-                                     MemoryUse::kReadback, "logits");
+  logits_ = std::make_unique<Buffer>(device, logits_bytes, MemoryUse::kReadback, "logits");
   record();
-  for (const plan::Op& op : plan.ops) reads_cache_ |= std::holds_alternative<plan::Attention>(op);
-}
-
-uint64_t VulkanExecutable::scratch_bytes() const {
-  return scratch_->size() + step_buffer_->size() + logits_->size();
+  clock_.emplace(commands_.all().size());
 }
 
 size_t VulkanExecutable::rope_index(const plan::RopeParams& params) const {
@@ -48,9 +51,10 @@ void VulkanExecutable::find_ropes() {
     if (const auto* rope = std::get_if<plan::Rope>(&op); rope && rope_index(rope->params) == ropes_.size()) {
       const plan::WeightId factors = rope->params.freq_factors;
       ropes_.push_back(
-          {rope->params,
-           plan::rope_frequencies(
-               rope->params, factors == plan::kNoWeight ? nullptr : backend_.weight(factors).host.data())});
+          {rope->params, plan::rope_frequencies(
+                             rope->params, factors == plan::kNoWeight || backend_.weight(factors).host.empty()
+                                               ? nullptr
+                                               : backend_.weight(factors).host.data())});
     }
 }
 
@@ -116,8 +120,9 @@ void VulkanExecutable::write_step(const plan::Step& step) noexcept {
 plan::Status VulkanExecutable::submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept {
   MORAINE_CHECK(static_cast<int32_t>(step.tokens.size()) <= limits_.max_rows);
   MORAINE_CHECK(static_cast<int32_t>(step.output_rows.size()) <= limits_.max_outputs);
+  MORAINE_CHECK(clock_.has_value());
   write_step(step);
-  switch (commands_.run()) {
+  switch (submission_.run(commands_.all(), static_cast<int32_t>(step.tokens.size()), *clock_)) {
     case VK_SUCCESS:
       break;
     case VK_ERROR_OUT_OF_HOST_MEMORY:

@@ -1,14 +1,17 @@
 // A plan made ready for Vulkan: one command buffer, recorded once and replayed by every step. The
 // number of rows stays symbolic in it: each dispatch takes its y from a record in the step buffer
 // (indirect dispatch), and shaders that handle several rows at once read the count there.
-// executable.cpp fills the step buffer and submits; record.cpp turns ops into dispatches.
+// executable.cpp fills the step buffer and submits, in slices (submission.h); record.cpp turns ops into
+// dispatches. Prepared before the weights have their place it knows its size and takes no memory.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backend/vulkan/backend.h"
 #include "backend/vulkan/recorder.h"
+#include "backend/vulkan/submission.h"
 #include "plan/rope.h"
 
 namespace moraine::vulkan {
@@ -31,12 +34,14 @@ class VulkanExecutable final : public plan::Executable {
  public:
   VulkanExecutable(VulkanBackend& backend, const plan::Plan& plan, const plan::StepLimits& limits);
 
-  uint64_t scratch_bytes() const override;
+  uint64_t scratch_bytes() const override { return bytes_; }
+  uint64_t device_scratch_bytes() const override { return bytes_; }
   void keep(std::span<const int32_t>) noexcept override {}  // no recurrent layers yet
   plan::Status submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept override;
 
   int32_t n_dispatches() const { return static_cast<int32_t>(grids_.size()); }
   int32_t n_barriers() const { return n_barriers_; }
+  const Submission& submission() const { return submission_; }  // how the last step went
 
  private:
   friend class OpRecorder;
@@ -70,7 +75,10 @@ class VulkanExecutable final : public plan::Executable {
   StepLayout step_;
   std::vector<Grid> grids_;  // by dispatch
   std::unique_ptr<Buffer> scratch_, step_buffer_, logits_;
-  Commands commands_;
+  CommandList commands_;  // pieces of the recording, in order
+  Submission submission_;
+  std::optional<SliceClock> clock_;  // of commands_, once they are recorded
+  uint64_t bytes_ = 0;               // of scratch, step inputs and logits
   int32_t n_barriers_ = 0;
   bool reads_cache_ = false;  // without attention a step needs no page tables
 };

@@ -1,6 +1,9 @@
 #include "backend/vulkan/pipelines.h"
 
 #include <span>
+#include <vector>
+
+#include "backend/vulkan/pipeline_cache.h"
 
 namespace moraine::vulkan {
 namespace {
@@ -41,18 +44,28 @@ constexpr std::span<const uint32_t> kCode[] = {kEmbedCode,    kRmsNormCode, kMat
 
 }  // namespace
 
-Pipelines::Pipelines(Device& device) : device_(device) {
+Pipelines::Pipelines(Device& device, const std::string& cache_folder)
+    : device_(device), cache_path_(pipeline_cache_path(cache_folder, device.physical())) {
   VkPushConstantRange push = {VK_SHADER_STAGE_COMPUTE_BIT, 0, kMaxPushBytes};
   VkPipelineLayoutCreateInfo info = {VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO};
   info.pushConstantRangeCount = 1;
   info.pPushConstantRanges = &push;
   check(device.api().CreatePipelineLayout(device.handle(), &info, nullptr, &layout_),
         "making a pipeline layout");
+  if (cache_path_.empty()) return;
+  const std::vector<std::byte> kept = read_pipeline_cache(cache_path_, device.physical());
+  cache_bytes_ = kept.size();
+  VkPipelineCacheCreateInfo cache = {VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+  cache.initialDataSize = kept.size();
+  cache.pInitialData = kept.data();
+  if (device.api().CreatePipelineCache(device.handle(), &cache, nullptr, &cache_) != VK_SUCCESS)
+    cache_ = VK_NULL_HANDLE;  // slower, and no worse
 }
 
 Pipelines::~Pipelines() {
   for (const auto& [key, pipeline] : pipelines_)
     device_.api().DestroyPipeline(device_.handle(), pipeline, nullptr);
+  device_.api().DestroyPipelineCache(device_.handle(), cache_, nullptr);
   device_.api().DestroyPipelineLayout(device_.handle(), layout_, nullptr);
 }
 
@@ -77,11 +90,23 @@ VkPipeline Pipelines::get(Shader shader, Constants constants) {
   info.stage.pName = "main";
   info.stage.pSpecializationInfo = &specialization;
   info.layout = layout_;
-  const VkResult r =
-      api.CreateComputePipelines(device_.handle(), VK_NULL_HANDLE, 1, &info, nullptr, &pipeline);
+  const VkResult r = api.CreateComputePipelines(device_.handle(), cache_, 1, &info, nullptr, &pipeline);
   api.DestroyShaderModule(device_.handle(), module, nullptr);
   check(r, "compiling a shader");
   return pipeline;
+}
+
+void Pipelines::save() noexcept try {
+  const std::lock_guard lock(mutex_);
+  size_t size = 0;
+  if (!cache_ || device_.api().GetPipelineCacheData(device_.handle(), cache_, &size, nullptr) != VK_SUCCESS ||
+      size == cache_bytes_)
+    return;
+  std::vector<std::byte> data(size);
+  if (device_.api().GetPipelineCacheData(device_.handle(), cache_, &size, data.data()) != VK_SUCCESS) return;
+  data.resize(size);
+  if (write_pipeline_cache(cache_path_, data)) cache_bytes_ = size;
+} catch (const std::exception&) {  // no memory for it: the next start compiles again
 }
 
 }  // namespace moraine::vulkan

@@ -5,6 +5,7 @@
 #include <array>
 #include <map>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include "backend/vulkan/device.h"
@@ -20,7 +21,8 @@ using Constants = std::array<uint32_t, 2>;
 
 class Pipelines {
  public:
-  explicit Pipelines(Device& device);
+  // cache_folder: where the driver's compiled shaders are kept for the next start; empty: nowhere.
+  Pipelines(Device& device, const std::string& cache_folder);
   ~Pipelines();
   Pipelines(const Pipelines&) = delete;
   Pipelines& operator=(const Pipelines&) = delete;
@@ -28,10 +30,15 @@ class Pipelines {
   VkPipelineLayout layout() const { return layout_; }
   // Made at the first call, some milliseconds; throws Error.
   VkPipeline get(Shader shader, Constants constants = {});
+  // Keeps what was compiled, if anything was. A folder that cannot be written is no reason to fail.
+  void save() noexcept;
 
  private:
   Device& device_;
   VkPipelineLayout layout_ = VK_NULL_HANDLE;
+  VkPipelineCache cache_ = VK_NULL_HANDLE;  // null: none
+  std::string cache_path_;
+  size_t cache_bytes_ = 0;  // that the file holds
   std::mutex mutex_;
   std::map<std::pair<Shader, Constants>, VkPipeline> pipelines_;
 };

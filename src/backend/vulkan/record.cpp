@@ -80,10 +80,11 @@ class OpRecorder {
               "Attention heads of {} values do not run on Vulkan: it takes multiples of 4 up to {}. Run on "
               "the CPU with -ngl 0.",
               op.head_dim, kMaxHeadDim));
-    const VulkanBackend::KvLayer& kv = exe_.backend_.kv_layer(op.layer);
+    const KvLayout::Layer& kv = exe_.backend_.kv().layers[op.layer];
     const uint64_t positions = step_ + exe_.step_.positions, tables = step_ + exe_.step_.tables,
                    pages = step_ + exe_.step_.pages;
-    const Constants formats = exe_.backend_.kv_formats();
+    const Constants formats = {exe_.backend_.kv_type_k() == KvType::kF16 ? 0u : 1u,
+                               exe_.backend_.kv_type_v() == KvType::kF16 ? 0u : 1u};
     // A layer's cache lies in pages all over memory; addresses this low stand for it, as no buffer has them.
     const Range cache = {static_cast<uint64_t>(op.layer), static_cast<uint64_t>(op.layer) + 1};
     struct {
@@ -168,13 +169,14 @@ class OpRecorder {
 };
 
 void VulkanExecutable::record() {
-  commands_.begin();
   Recorder recorder(backend_.device(), backend_.pipelines().layout(), commands_, step_buffer_->handle());
   recorder.start();
   OpRecorder ops(*this, recorder);
-  for (const plan::Op& op : plan_.ops) std::visit(ops, op);
+  for (const plan::Op& op : plan_.ops) {
+    std::visit(ops, op);
+    if (std::holds_alternative<plan::Add>(op)) recorder.cut();  // twice a layer
+  }
   recorder.finish();
-  commands_.end();
   n_barriers_ = recorder.n_barriers();
 }
 

@@ -35,8 +35,15 @@ void Recorder::barrier(VkPipelineStageFlags from, VkAccessFlags written, VkPipel
 }
 
 void Recorder::start() {
+  commands_ = list_.begin();
   barrier(kCompute | VK_PIPELINE_STAGE_TRANSFER_BIT,
           VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT, kCompute, kReadWrite);
+}
+
+void Recorder::cut() {
+  list_.end();
+  commands_ = list_.begin();
+  bound_ = VK_NULL_HANDLE;
 }
 
 void Recorder::record(const Dispatch& d, const void* push, uint32_t push_bytes,
@@ -52,6 +59,7 @@ void Recorder::record(const Dispatch& d, const void* push, uint32_t push_bytes,
 
 void Recorder::finish() {
   barrier(kCompute, VK_ACCESS_SHADER_WRITE_BIT, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
+  list_.end();
 }
 
 }  // namespace moraine::vulkan

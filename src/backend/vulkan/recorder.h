@@ -35,10 +35,13 @@ struct Dispatch {
 
 class Recorder {
  public:
-  Recorder(Device& device, VkPipelineLayout layout, Commands& commands, VkBuffer step_buffer)
-      : device_(device), layout_(layout), commands_(commands.handle()), step_buffer_(step_buffer) {}
+  Recorder(Device& device, VkPipelineLayout layout, CommandList& list, VkBuffer step_buffer)
+      : device_(device), layout_(layout), list_(list), step_buffer_(step_buffer) {}
   // What earlier submissions wrote (keys and values, uploads) may be read.
   void start();
+  // A place where a long step may be cut into submissions: the next dispatch begins another command buffer.
+  // Barriers hold across them, as all go to one queue in order.
+  void cut();
 
   template <class Push>
   void dispatch(const Dispatch& d, const Push& push, std::initializer_list<Range> reads,
@@ -60,7 +63,8 @@ class Recorder {
 
   Device& device_;
   VkPipelineLayout layout_;
-  VkCommandBuffer commands_;
+  CommandList& list_;
+  VkCommandBuffer commands_ = VK_NULL_HANDLE;  // the last one of list_
   VkBuffer step_buffer_;
   HazardTracker hazards_;
   VkPipeline bound_ = VK_NULL_HANDLE;

@@ -12,7 +12,7 @@ namespace moraine::vulkan {
 // that is usable; nothing without a driver. Tests skip then, visibly.
 inline std::optional<std::string> test_device() {
   std::optional<std::string> found;
-  for (const PhysicalDevice& d : list_devices()) {
+  for (const PhysicalDevice& d : all_devices()) {
     if (!d.missing.empty()) continue;
     if (d.software) return d.name;
     if (!found) found = d.name;
