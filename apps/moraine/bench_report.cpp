@@ -53,6 +53,8 @@ const char* kv_name(KvType t) {
       return "f16";
     case KvType::kQ8_0:
       return "q8_0";
+    case KvType::kQ4_0:
+      return "q4_0";
     case KvType::kF32:
       return "f32";
   }

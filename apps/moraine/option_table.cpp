@@ -54,14 +54,14 @@ Value kv_type(KvType& place) {
                                 {"q8_0", KvType::kQ8_0},
                                 {"f32", KvType::kF32},
                                 {"bf16", KvType::kF16},
-                                {"q4_0", KvType::kQ8_0},
+                                {"q4_0", KvType::kQ4_0},
                                 {"q4_1", KvType::kQ8_0},
                                 {"iq4_nl", KvType::kQ8_0},
                                 {"q5_0", KvType::kQ8_0},
                                 {"q5_1", KvType::kQ8_0}});
 }
 std::string kv_note(std::string_view type) {
-  if (type.empty() || type == "f16" || type == "f32" || type == "q8_0") return "";
+  if (type.empty() || type == "f16" || type == "f32" || type == "q8_0" || type == "q4_0") return "";
   return fmt::format("the cache has no {}; {} is used", type, type == "bf16" ? "f16" : "q8_0");
 }
 
@@ -89,12 +89,12 @@ void add_model_options(Table& t, Settings& s) {
       .only(kServe | kInspect)
       .env("LLAMA_ARG_N_PARALLEL");
   t.add("-ctk, --cache-type-k TYPE", kv_type(s.engine.kv_type_k),
-        "numbers of the cached keys: f16, q8_0 or f32")
+        "numbers of the cached keys: f16, q8_0, q4_0 or f32")
       .standard("f16")
       .note(kv_note)
       .env("LLAMA_ARG_CACHE_TYPE_K");
   t.add("-ctv, --cache-type-v TYPE", kv_type(s.engine.kv_type_v),
-        "numbers of the cached values: f16, q8_0 or f32")
+        "numbers of the cached values: f16, q8_0, q4_0 or f32")
       .standard("f16")
       .note(kv_note)
       .env("LLAMA_ARG_CACHE_TYPE_V");

@@ -325,6 +325,10 @@ TEST(DiskCache, AnotherModelOrCacheTypeReadsNothing) {
   EngineOptions q8 = o;
   q8.kv_type_k = q8.kv_type_v = KvType::kQ8_0;
   EXPECT_EQ(finished(*Engine::load(q8), r)->stats.n_cached, 0);
+  EngineOptions q4 = o;
+  q4.kv_type_v = KvType::kQ4_0;
+  EXPECT_EQ(finished(*Engine::load(q4), r)->stats.n_cached, 0);
+  EXPECT_EQ(finished(*Engine::load(q4), r)->stats.n_restored, 599);
   EXPECT_EQ(finished(*Engine::load(options_of("tiny-llama-q8_0.gguf", folder.path())), r)->stats.n_cached, 0);
   // The same bytes in a file written later: nobody looked whether they are the same.
   const std::string copy = folder.path() + "/" + kLlama;

@@ -112,14 +112,20 @@ class QuantisedPath : public ::testing::TestWithParam<QuantCase> {};
 TEST_P(QuantisedPath, StaysCloseToFloat) {
   const Golden g = golden(GetParam().name);
   ASSERT_TRUE(std::filesystem::exists(model_path(g))) << model_path(g) << " is missing: " << g.origin;
-  for (KvType kv : {KvType::kF16, KvType::kQ8_0}) {
+  const auto name_of = [](KvType t) {
+    return t == KvType::kF16 ? "f16" : t == KvType::kQ8_0 ? "q8_0" : "q4_0";
+  };
+  for (KvType kv : {KvType::kF16, KvType::kQ8_0, KvType::kQ4_0}) {
     Runner::Options o;
     o.kv_k = o.kv_v = kv;
     Runner runner(model_path(g), o);
     const Difference d = compare(g, runner);
     std::printf("[ measured ] %s quantised path, %s cache: worst %.3f, KL %.5f, top-1 %d/%d, clear %d/%d\n",
-                GetParam().name, kv == KvType::kF16 ? "f16" : "q8_0", d.worst, d.mean_kl, d.top1, d.positions,
-                d.top1_clear, d.clear);
+                GetParam().name, name_of(kv), d.worst, d.mean_kl, d.top1, d.positions, d.top1_clear, d.clear);
+    if (kv == KvType::kQ4_0) {  // four bits cost small models much: docs/numerics.md; no more than that
+      EXPECT_LT(d.mean_kl, 0.7);
+      continue;
+    }
     EXPECT_LT(d.mean_kl, GetParam().kl);
     EXPECT_GE(d.top1_clear, GetParam().top1 * d.clear);
   }

@@ -159,7 +159,17 @@ namespace {
 
 uint64_t kv_head_bytes(KvType t, int32_t head_dim) {
   const uint64_t n = uint64_t{plan::kPageTokens} * head_dim;
-  return t == KvType::kF16 ? 2 * n : t == KvType::kQ8_0 ? n / 32 * 34 : 4 * n;
+  switch (t) {
+    case KvType::kF16:
+      return 2 * n;
+    case KvType::kQ8_0:
+      return n / 32 * 34;
+    case KvType::kQ4_0:
+      return n / 32 * 18;
+    case KvType::kF32:
+      break;
+  }
+  return 4 * n;
 }
 
 }  // namespace
@@ -169,9 +179,10 @@ void CpuBackend::set_kv(const plan::KvShape& shape, KvType k, KvType v) {
   kv_layers_.clear();
   uint64_t at = 0;
   for (const auto& l : shape.layers) {
-    if (l.head_dim % 32 != 0 && (k == KvType::kQ8_0 || v == KvType::kQ8_0))
-      throw Error(ErrorCode::kUnsupported, fmt::format("A q8_0 cache needs heads of a multiple of 32 values; "
-                                                       "this model's have {}. Use -ctk f16 -ctv f16.",
+    const auto has_blocks = [](KvType t) { return t == KvType::kQ8_0 || t == KvType::kQ4_0; };
+    if (l.head_dim % 32 != 0 && (has_blocks(k) || has_blocks(v)))
+      throw Error(ErrorCode::kUnsupported, fmt::format("A q8_0 or q4_0 cache needs heads of a multiple of 32 "
+                                                       "values; this model's have {}. Use -ctk f16 -ctv f16.",
                                                        l.head_dim));
     KvLayer kl;
     kl.k_head = kv_head_bytes(k, l.head_dim);

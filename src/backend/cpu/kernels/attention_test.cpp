@@ -18,7 +18,7 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 // Bytes of one head's K or V in a page.
 int page_bytes(int format, int hd) {
-  return format == kKvF16 ? kPageTokens * hd * 2 : kPageTokens * hd / 32 * 34;
+  return format == kKvF16 ? kPageTokens * hd * 2 : kPageTokens * hd / 32 * (format == kKvQ8_0 ? 34 : 18);
 }
 
 // Keys and values of one head in one partition; slots that nothing was stored to hold NaNs.
@@ -155,6 +155,38 @@ TEST_P(Attention, StoresAnyValueAsScalar) {
   }
 }
 
+// A q4_0 cache gives back every value on the grid that its largest spans, and others within half a step, or a
+// whole one where +8 would be needed; read through the scalar kernel: one key weighs its values by one, and a
+// query of a unit vector scores one column of a key.
+TEST(AttentionQ4_0, ValuesComeBack) {
+  Random random(5);
+  const int hd = 32;
+  for (int round = 0; round < 50; ++round) {
+    std::vector<float> x = random.normals(hd);
+    if (round % 2)
+      for (float& v : x) v = static_cast<float>(random.integer(-8, 7)) * 0.25f;
+    if (round % 2) x[round % hd] = -2.0f;  // -8 steps
+    float extreme = 0;
+    for (const float v : x) extreme = std::abs(v) > std::abs(extreme) ? v : extreme;
+    const float step = std::abs(extreme) / 8;
+    Cache cache(hd, kKvQ4_0, kKvQ4_0);
+    cache.store(scalar_kernels(), 77, x.data(), x.data());
+    for (int c = 0; c < hd; ++c) {
+      Queries qs;
+      std::vector<float> unit(hd, 0.0f);
+      unit[c] = 1.0f;
+      qs.q.emplace_back(unit);
+      qs.lo = {77};
+      qs.hi = {78};
+      State s(1, hd);
+      qs.run(scalar_kernels(), cache, 64, 128, s);
+      const float bound = round % 2 ? 0.0f : std::signbit(x[c]) == std::signbit(extreme) ? 0.501f : 1.001f;
+      EXPECT_NEAR(s.m[0], x[c], bound * step) << "key, column " << c;
+      EXPECT_NEAR(s.o[0][c], x[c], bound * step) << "value, column " << c;
+    }
+  }
+}
+
 // Scores that are not finite: the same answer, whatever it is.
 TEST_P(Attention, NotFiniteAsScalar) {
   FOR_EACH_VECTOR_ISA(kernels) {
@@ -193,8 +225,8 @@ TEST_P(Attention, ScalarAgreesWithDoubles) {
   qs.hi = {200, 77, 199};
   State s(3, hd);
   qs.run(scalar_kernels(), cache, 0, n_keys, s);
-  const double tolerance =
-      k_format() == kKvF16 && v_format() == kKvF16 ? 2e-3 : 4e-2;  // of the cache's formats
+  const auto of_format = [](int format) { return format == kKvF16 ? 1e-3 : format == kKvQ8_0 ? 2e-2 : 0.3; };
+  const double tolerance = of_format(k_format()) + of_format(v_format());
   for (int i = 0; i < 3; ++i) {
     std::vector<double> o(hd, 0.0);
     double sum = 0;
@@ -209,13 +241,13 @@ TEST_P(Attention, ScalarAgreesWithDoubles) {
 }
 
 std::string format_names(const ::testing::TestParamInfo<std::tuple<int, int>>& param) {
-  const auto name = [](int format) { return format == kKvF16 ? "f16" : "q8_0"; };
+  const auto name = [](int format) { return format == kKvF16 ? "f16" : format == kKvQ8_0 ? "q8_0" : "q4_0"; };
   return std::string(name(std::get<0>(param.param))) + "_" + name(std::get<1>(param.param));
 }
 
 INSTANTIATE_TEST_SUITE_P(KvFormats, Attention,
-                         ::testing::Combine(::testing::Values(kKvF16, kKvQ8_0),
-                                            ::testing::Values(kKvF16, kKvQ8_0)),
+                         ::testing::Combine(::testing::Values(kKvF16, kKvQ8_0, kKvQ4_0),
+                                            ::testing::Values(kKvF16, kKvQ8_0, kKvQ4_0)),
                          format_names);
 
 }  // namespace

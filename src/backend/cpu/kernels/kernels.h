@@ -43,7 +43,7 @@ using MatmulFn = void (*)(const MatmulArgs&) noexcept;
 // x[k] -> q, d, sums; width divides k. Each block: d = max|x| / 127, q = rne(x * (127 / max|x|)).
 using QuantizeFn = void (*)(const float* x, int32_t k, int8_t* q, float* d, int16_t* sums) noexcept;
 
-enum KvFormat : int { kKvF16 = 0, kKvQ8_0 = 1, kKvF32 = 2, kNumKvFormats = 3 };
+enum KvFormat : int { kKvF16 = 0, kKvQ8_0 = 1, kKvF32 = 2, kKvQ4_0 = 3, kNumKvFormats = 4 };  // KvType's
 
 // Attention of n_q query vectors over keys [begin, end) of one KV head, all within one partition and
 // starting at a multiple of kKvBlock. Query i sees keys [lo[i], hi[i]) of them. State (m, l, o) of

@@ -89,10 +89,12 @@ void register_isa(const Kernels* kernels) {
     }
   for (const int hd : {64, 256})
     for (const int n_q : {1, 3, 4, 16})
-      for (const int format : {kKvF16, kKvQ8_0}) {
+      for (const int format : {kKvF16, kKvQ8_0, kKvQ4_0}) {
         const std::string name = std::string(kernels->isa) + "/attend/" +
-                                 (format == kKvF16 ? "f16" : "q8_0") + "/hd:" + std::to_string(hd) +
-                                 "/queries:" + std::to_string(n_q) + "/";
+                                 (format == kKvF16    ? "f16"
+                                  : format == kKvQ8_0 ? "q8_0"
+                                                      : "q4_0") +
+                                 "/hd:" + std::to_string(hd) + "/queries:" + std::to_string(n_q) + "/";
         benchmark::RegisterBenchmark(
             name.c_str(), [=](benchmark::State& s) { attend(s, kernels, format, format, hd, n_q); });
       }

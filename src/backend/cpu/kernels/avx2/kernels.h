@@ -1,6 +1,6 @@
 // The AVX2 kernels, by name, for table.cpp. Each is defined in the file of its family:
 // matmul_block32.cpp, matmul_k.cpp, matmul_k23.cpp, matmul_codebook.cpp, matmul_iq4_xs.cpp, matmul_float.cpp,
-// rows.cpp, attention.cpp, delta_net.cpp.
+// rows.cpp, attention.cpp, attention_store.cpp, delta_net.cpp.
 #pragma once
 
 #include "backend/cpu/kernels/kernels.h"
@@ -43,10 +43,17 @@ void store_k_f16(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_h
 void store_v_f16(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
 void store_k_q8_0(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
 void store_v_q8_0(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
+void store_k_q4_0(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
+void store_v_q4_0(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
 void attend_f16_f16(const AttendArgs& a) noexcept;
 void attend_f16_q8_0(const AttendArgs& a) noexcept;
+void attend_f16_q4_0(const AttendArgs& a) noexcept;
 void attend_q8_0_f16(const AttendArgs& a) noexcept;
 void attend_q8_0_q8_0(const AttendArgs& a) noexcept;
+void attend_q8_0_q4_0(const AttendArgs& a) noexcept;
+void attend_q4_0_f16(const AttendArgs& a) noexcept;
+void attend_q4_0_q8_0(const AttendArgs& a) noexcept;
+void attend_q4_0_q4_0(const AttendArgs& a) noexcept;
 
 void conv_silu(const float* const* x, const float* taps, int32_t taps_stride, int32_t n_taps, int32_t n,
                float* y) noexcept;

@@ -41,10 +41,17 @@ const Kernels& avx2_kernels() {
     k.store_k[kKvQ8_0] = avx2::store_k_q8_0;
     k.store_v[kKvF16] = avx2::store_v_f16;
     k.store_v[kKvQ8_0] = avx2::store_v_q8_0;
+    k.store_k[kKvQ4_0] = avx2::store_k_q4_0;
+    k.store_v[kKvQ4_0] = avx2::store_v_q4_0;
     k.attend[kKvF16][kKvF16] = avx2::attend_f16_f16;
     k.attend[kKvF16][kKvQ8_0] = avx2::attend_f16_q8_0;
+    k.attend[kKvF16][kKvQ4_0] = avx2::attend_f16_q4_0;
     k.attend[kKvQ8_0][kKvF16] = avx2::attend_q8_0_f16;
     k.attend[kKvQ8_0][kKvQ8_0] = avx2::attend_q8_0_q8_0;
+    k.attend[kKvQ8_0][kKvQ4_0] = avx2::attend_q8_0_q4_0;
+    k.attend[kKvQ4_0][kKvF16] = avx2::attend_q4_0_f16;
+    k.attend[kKvQ4_0][kKvQ8_0] = avx2::attend_q4_0_q8_0;
+    k.attend[kKvQ4_0][kKvQ4_0] = avx2::attend_q4_0_q4_0;
     return k;
   }();
   return table;

@@ -2,9 +2,10 @@
 // ../avx2/attention.cpp with sixteen lanes: one block of 64 keys at a time, scores (sixteen keys are the
 // lanes, head_dim ascends), online softmax, then the weighted sum of V (sixteen columns are the lanes, keys
 // ascend). Blocks that many queries share are first turned to floats in the scratch
-// buffer, sixteen keys side by side; few queries read the cache directly. Storing is AVX2's.
+// buffer, sixteen keys side by side; few queries read the cache directly (kv_formats.h). Storing is AVX2's.
 #include "backend/cpu/kernels/attention_blocks.h"
 #include "backend/cpu/kernels/avx512/kernels.h"
+#include "backend/cpu/kernels/avx512/kv_formats.h"
 #include "backend/cpu/kernels/avx512/math.h"
 
 namespace moraine::cpu::avx512 {
@@ -13,122 +14,38 @@ namespace {
 constexpr int kVectors = kKvBlock / 16;
 constexpr float kInfinity = __builtin_inff();
 
-MORAINE_INLINE __m512 halves(const uint8_t* p) { return _mm512_cvtph_ps(load256(p)); }
-// The half at p in every lane.
-MORAINE_INLINE __m512 half(const uint8_t* p) {
-  uint16_t h;
-  memcpy(&h, p, 2);
-  return constant(_mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h))));
-}
-MORAINE_INLINE __m512 int8s(const uint8_t* low, const uint8_t* high) {
-  const __m128i bytes = _mm_unpacklo_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(low)),
-                                           _mm_loadl_epi64(reinterpret_cast<const __m128i*>(high)));
-  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
-}
-
 // Two groups of eight keys in the cache, and their sixteen keys' values of column c.
 MORAINE_INLINE Pair groups(const uint8_t* block, int64_t group_bytes, int vector) {
   return {block + 2 * vector * group_bytes, block + (2 * vector + 1) * group_bytes, 0xffff};
 }
 
-// How a block's values are read where they are used. Keys: 32 columns of sixteen keys have a Part, which
-// holds their scales where there are some. Values: sixteen columns, or some, of row j.
-struct Floats {
-  struct Part {};
-  static Part part(const uint8_t*, int, int, int) { return {}; }
-  static __m512 keys(const Part&, const uint8_t* k, int hd, int t, int c) {
-    return _mm512_loadu_ps(reinterpret_cast<const float*>(k) + (int64_t{t} * hd + c) * 16);
-  }
-  static __m512 values(const uint8_t* v, int hd, int j, int c, __mmask16 some) {
-    return _mm512_maskz_loadu_ps(some, reinterpret_cast<const float*>(v) + int64_t{j} * hd + c);
-  }
-};
-struct Halves {
-  struct Part {};
-  static Part part(const uint8_t*, int, int, int) { return {}; }
-  static __m512 keys(const Part&, const uint8_t* k, int hd, int t, int c) {
-    return load_halves(groups(k, int64_t{16} * hd, t) + 16 * c);
-  }
-  static __m512 values(const uint8_t* v, int hd, int j, int c, __mmask16 some) {
-    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(some, v + (int64_t{j} * hd + c) * 2));
-  }
-};
-struct Int8s {  // of Q8_0: head_dim is a multiple of 32
-  struct Part {
-    Pair block;
-    __m512 d;
-  };
-  static Part part(const uint8_t* k, int hd, int t, int c) {
-    const Pair block = groups(k, int64_t{272} * (hd / 32), t) + c / 32 * 272;
-    return {block + 16, load_halves(block)};
-  }
-  static __m512 keys(const Part& p, const uint8_t*, int, int, int c) {
-    return _mm512_mul_ps(p.d, int8s(p.block.w0 + 8 * (c % 32), p.block.w1 + 8 * (c % 32)));
-  }
-  static __m512 values(const uint8_t* v, int hd, int j, int c, __mmask16) {
-    const uint8_t* block = v + (j * (hd / 32) + c / 32) * int64_t{34};
-    const __m512i q = _mm512_cvtepi8_epi32(load128(block + 2 + c % 32));
-    return _mm512_mul_ps(half(block), _mm512_cvtepi32_ps(q));
-  }
-};
-
-// A cache format of K: block() is the 64 keys from `slot`; to_floats() gives them as [4][head_dim][16 keys];
-// Direct reads them as they are.
-struct KF16 {
-  using Direct = Halves;
-  static const uint8_t* block(const uint8_t* page, int hd, int slot) { return page + int64_t{2} * slot * hd; }
-  static void to_floats(const uint8_t* block, int hd, float* out) {
-    for (int t = 0; t < kVectors; ++t) {
-      const Pair k = groups(block, int64_t{16} * hd, t);
-      for (int c = 0; c < hd; ++c, out += 16) _mm512_storeu_ps(out, load_halves(k + 16 * c));
-    }
-  }
-};
-
-struct KQ8_0 {
-  using Direct = Int8s;
-  static const uint8_t* block(const uint8_t* page, int hd, int slot) {
-    return page + slot / 8 * (hd / 32) * int64_t{272};
-  }
-  static void to_floats(const uint8_t* block, int hd, float* out) {
-    for (int t = 0; t < kVectors; ++t)
-      for (int b = 0; b < hd / 32; ++b) {
-        const Pair k = groups(block, int64_t{272} * (hd / 32), t) + 272 * b;
-        const __m512 d = load_halves(k);
-        for (int i = 0; i < 32; ++i, out += 16)
-          _mm512_storeu_ps(out, _mm512_mul_ps(d, int8s(k.w0 + 16 + 8 * i, k.w1 + 16 + 8 * i)));
+// The 64 keys from k, and rows [j0, j1) of the values from v, as the scratch buffer holds them.
+template <class T>
+void keys_to_floats(const uint8_t* k, int hd, float* out) {
+  for (int t = 0; t < kVectors; ++t)
+    for (int c0 = 0; c0 < hd; c0 += 32) {
+      const auto part = T::key_part(groups(k, T::group_bytes(hd), t), c0);
+      const int end = hd - c0 < 32 ? hd : c0 + 32;
+      for (int c = c0; c < end; c += 2, out += 32) {
+        _mm512_storeu_ps(out, T::keys(part, c - c0, false));
+        _mm512_storeu_ps(out + 16, T::keys(part, c - c0 + 1, true));
       }
-  }
-};
-
-// A cache format of V: block() is the 64 rows from `slot`; to_floats() gives rows [j0, j1) of it.
-struct VF16 {
-  using Direct = Halves;
-  static const uint8_t* block(const uint8_t* page, int hd, int slot) { return page + int64_t{2} * slot * hd; }
-  static void to_floats(const uint8_t* block, int hd, int j0, int j1, float* out) {
-    int64_t i = int64_t{j0} * hd;
-    const int64_t end = int64_t{j1} * hd;
-    for (; i + 16 <= end; i += 16) _mm512_storeu_ps(out + i, halves(block + 2 * i));
-    if (i < end) _mm256_storeu_ps(out + i, _mm256_cvtph_ps(load128(block + 2 * i)));  // hd is 8 times odd
-  }
-};
-
-struct VQ8_0 {
-  using Direct = Int8s;
-  static const uint8_t* block(const uint8_t* page, int hd, int slot) {
-    return page + slot * (hd / 32) * int64_t{34};
-  }
-  static void to_floats(const uint8_t* block, int hd, int j0, int j1, float* out) {
-    const int n_blocks = hd / 32;
-    block += int64_t{34} * j0 * n_blocks;
-    out += int64_t{j0} * hd;
-    for (int b = 0; b < (j1 - j0) * n_blocks; ++b, block += 34, out += 32) {
-      const __m512 d = half(block);
-      for (int i = 0; i < 32; i += 16)
-        _mm512_storeu_ps(out + i, _mm512_mul_ps(d, int8s(block + 2 + i, block + 10 + i)));
     }
-  }
-};
+}
+template <class T>
+void values_to_floats(const uint8_t* v, int hd, int j0, int j1, float* out) {
+  out += int64_t{j0} * hd;
+  for (int j = j0; j < j1; ++j)
+    for (int c0 = 0; c0 < hd; c0 += 32) {
+      const auto part = T::row_part(v + j * T::row_bytes(hd), c0);
+      const int end = hd - c0 < 32 ? hd : c0 + 32;
+      int c = c0;
+      for (; c + 16 <= end; c += 16, out += 16) _mm512_storeu_ps(out, T::values(part, c - c0, 0xffff));
+      if (c == end) continue;
+      _mm512_mask_storeu_ps(out, 0xff, T::values(part, c - c0, 0xff));  // head_dim is 8 times an odd number
+      out += 8;
+    }
+}
 
 // Scores of kQueries queries from i with all 64 keys, kAtOnce vectors of them at a time; what a slot that is
 // not seen holds does not matter.
@@ -144,19 +61,22 @@ MORAINE_INLINE void scores(const Seen& s, int i, const uint8_t* k, int hd) {
 #pragma GCC unroll 8
       for (int j = 0; j < kQueries; ++j) acc[t][j] = _mm512_setzero_ps();
     for (int c0 = 0; c0 < hd; c0 += 32) {
-      typename T::Part part[kAtOnce];
+      typename T::KeyPart part[kAtOnce];
 #pragma GCC unroll 4
-      for (int t = 0; t < kAtOnce; ++t) part[t] = T::part(k, hd, t0 + t, c0);
-      const int end = hd - c0 < 32 ? hd : c0 + 32;
-      for (int c = c0; c < end; ++c) {
-        __m512 kc[kAtOnce];
+      for (int t = 0; t < kAtOnce; ++t) part[t] = T::key_part(groups(k, T::group_bytes(hd), t0 + t), c0);
+      const int n = hd - c0 < 32 ? hd - c0 : 32;
+      for (int even = 0; even < n; even += 2) {
+#pragma GCC unroll 2
+        for (int c = even; c < even + 2; ++c) {
+          __m512 kc[kAtOnce];
 #pragma GCC unroll 4
-        for (int t = 0; t < kAtOnce; ++t) kc[t] = T::keys(part[t], k, hd, t0 + t, c);
+          for (int t = 0; t < kAtOnce; ++t) kc[t] = T::keys(part[t], c, c > even);
 #pragma GCC unroll 8
-        for (int j = 0; j < kQueries; ++j) {
-          const __m512 qc = constant(q[j][c]);
+          for (int j = 0; j < kQueries; ++j) {
+            const __m512 qc = constant(q[j][c0 + c]);
 #pragma GCC unroll 4
-          for (int t = 0; t < kAtOnce; ++t) acc[t][j] = _mm512_fmadd_ps(qc, kc[t], acc[t][j]);
+            for (int t = 0; t < kAtOnce; ++t) acc[t][j] = _mm512_fmadd_ps(qc, kc[t], acc[t][j]);
+          }
         }
       }
     }
@@ -226,6 +146,8 @@ void softmax_step(const Seen& s, int i, int hd) {
 // o of kQueries queries from i gains keys [j0, j1): columns from c, kColumns vectors at once, then fewer.
 template <class T, int kQueries, int kColumns>
 MORAINE_INLINE void weigh(const Seen& s, int i, const uint8_t* v, int hd, int j0, int j1, int c = 0) {
+  constexpr int kParts = kColumns > 2 ? kColumns / 2 : 1;
+  const int64_t stride = T::row_bytes(hd);
   for (; c + (kColumns > 1 ? 16 * kColumns : 1) <= hd; c += 16 * kColumns) {
     const __mmask16 some = first_lanes(hd - c < 16 ? hd - c : 16);  // of one vector alone
     __m512 acc[kQueries][kColumns];
@@ -234,9 +156,12 @@ MORAINE_INLINE void weigh(const Seen& s, int i, const uint8_t* v, int hd, int j0
 #pragma GCC unroll 8
       for (int t = 0; t < kColumns; ++t) acc[q][t] = _mm512_maskz_loadu_ps(some, s.o[i + q] + c + 16 * t);
     for (int j = j0; j < j1; ++j) {
+      typename T::RowPart part[kParts];
+#pragma GCC unroll 8
+      for (int b = 0; b < kParts; ++b) part[b] = T::row_part(v + j * stride, c + 32 * b);
       __m512 x[kColumns];
 #pragma GCC unroll 8
-      for (int t = 0; t < kColumns; ++t) x[t] = T::values(v, hd, j, c + 16 * t, some);
+      for (int t = 0; t < kColumns; ++t) x[t] = T::values(part[t / 2], c % 32 + t % 2 * 16, some);
 #pragma GCC unroll 8
       for (int q = 0; q < kQueries; ++q) {
         const __m512 p = constant(s.p[i + q][j]);
@@ -290,21 +215,21 @@ MORAINE_INLINE void attend(const AttendArgs& a) {
   for_each_block(
       a,
       [&](const Seen& s, const uint8_t* page, int slot, int, int) {
-        const uint8_t* k = K::block(page, hd, slot);
+        const uint8_t* k = page + slot / 8 * K::group_bytes(hd);
         if (s.n <= kDirectQueries) {
-          all_scores<typename K::Direct>(s, k, hd);
+          all_scores<K>(s, k, hd);
         } else {
-          K::to_floats(k, hd, floats);
+          keys_to_floats<K>(k, hd, floats);
           all_scores<Floats>(s, bytes, hd);
         }
       },
       [&](const Seen& s, int i) { softmax_step(s, i, hd); },
       [&](const Seen& s, const uint8_t* page, int slot, int first, int last) {
-        const uint8_t* v = V::block(page, hd, slot);
+        const uint8_t* v = page + slot * V::row_bytes(hd);
         if (s.n <= kDirectQueries) {
-          weigh_all<typename V::Direct>(s, v, hd);
+          weigh_all<V>(s, v, hd);
         } else {
-          V::to_floats(v, hd, first, last, floats);
+          values_to_floats<V>(v, hd, first, last, floats);
           weigh_all<Floats>(s, bytes, hd);
         }
       });
@@ -312,9 +237,14 @@ MORAINE_INLINE void attend(const AttendArgs& a) {
 
 }  // namespace
 
-void attend_f16_f16(const AttendArgs& a) noexcept { attend<KF16, VF16>(a); }
-void attend_f16_q8_0(const AttendArgs& a) noexcept { attend<KF16, VQ8_0>(a); }
-void attend_q8_0_f16(const AttendArgs& a) noexcept { attend<KQ8_0, VF16>(a); }
-void attend_q8_0_q8_0(const AttendArgs& a) noexcept { attend<KQ8_0, VQ8_0>(a); }
+void attend_f16_f16(const AttendArgs& a) noexcept { attend<Halves, Halves>(a); }
+void attend_f16_q8_0(const AttendArgs& a) noexcept { attend<Halves, Int8s>(a); }
+void attend_f16_q4_0(const AttendArgs& a) noexcept { attend<Halves, Nibbles>(a); }
+void attend_q8_0_f16(const AttendArgs& a) noexcept { attend<Int8s, Halves>(a); }
+void attend_q8_0_q8_0(const AttendArgs& a) noexcept { attend<Int8s, Int8s>(a); }
+void attend_q8_0_q4_0(const AttendArgs& a) noexcept { attend<Int8s, Nibbles>(a); }
+void attend_q4_0_f16(const AttendArgs& a) noexcept { attend<Nibbles, Halves>(a); }
+void attend_q4_0_q8_0(const AttendArgs& a) noexcept { attend<Nibbles, Int8s>(a); }
+void attend_q4_0_q4_0(const AttendArgs& a) noexcept { attend<Nibbles, Nibbles>(a); }
 
 }  // namespace moraine::cpu::avx512

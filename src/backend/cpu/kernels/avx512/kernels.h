@@ -28,8 +28,13 @@ void matmul_mxfp4(const MatmulArgs& a) noexcept;
 
 void attend_f16_f16(const AttendArgs& a) noexcept;
 void attend_f16_q8_0(const AttendArgs& a) noexcept;
+void attend_f16_q4_0(const AttendArgs& a) noexcept;
 void attend_q8_0_f16(const AttendArgs& a) noexcept;
 void attend_q8_0_q8_0(const AttendArgs& a) noexcept;
+void attend_q8_0_q4_0(const AttendArgs& a) noexcept;
+void attend_q4_0_f16(const AttendArgs& a) noexcept;
+void attend_q4_0_q8_0(const AttendArgs& a) noexcept;
+void attend_q4_0_q4_0(const AttendArgs& a) noexcept;
 void delta_tile(const DeltaArgs& a) noexcept;
 
 }  // namespace moraine::cpu::avx512

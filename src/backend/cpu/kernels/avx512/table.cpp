@@ -28,8 +28,13 @@ const Kernels& avx512_kernels() {
     k.delta_tile = avx512::delta_tile;
     k.attend[kKvF16][kKvF16] = avx512::attend_f16_f16;
     k.attend[kKvF16][kKvQ8_0] = avx512::attend_f16_q8_0;
+    k.attend[kKvF16][kKvQ4_0] = avx512::attend_f16_q4_0;
     k.attend[kKvQ8_0][kKvF16] = avx512::attend_q8_0_f16;
     k.attend[kKvQ8_0][kKvQ8_0] = avx512::attend_q8_0_q8_0;
+    k.attend[kKvQ8_0][kKvQ4_0] = avx512::attend_q8_0_q4_0;
+    k.attend[kKvQ4_0][kKvF16] = avx512::attend_q4_0_f16;
+    k.attend[kKvQ4_0][kKvQ8_0] = avx512::attend_q4_0_q8_0;
+    k.attend[kKvQ4_0][kKvQ4_0] = avx512::attend_q4_0_q4_0;
     return k;
   }();
   return table;
