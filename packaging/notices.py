@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # What the release holds of distribution packages: headers compiled in, static libraries, shared ones beside it.
 PACKAGES = [("Boost", ["libboost1.81-dev", "libboost1.83-dev"]), ("OpenSSL", ["libssl-dev"]), ("JSON for Modern C++", ["nlohmann-json3-dev"]),
-            ("PCRE2", ["libpcre2-dev"]), ("utf8proc", ["libutf8proc-dev"]), ("spdlog", ["libspdlog-dev"]), ("fmt", ["libfmt-dev"]),
+            ("PCRE2", ["libpcre2-dev"]), ("utf8proc", ["libutf8proc-dev"]), ("spdlog", ["libspdlog-dev"]), ("fmt", ["libfmt-dev"]), ("SQLite", ["libsqlite3-dev"]),
             ("Vulkan headers", ["libvulkan-dev"])]
 
 

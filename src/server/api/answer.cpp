@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "server/api/answer_form.h"
-#include "server/api/request_log.h"
 
 namespace moraine::server {
 
@@ -92,6 +91,8 @@ void Answer::begin(const Call& call, Plan plan, std::unique_ptr<Protocol> protoc
 Answer::Answer(const Call& call, const Plan& plan, std::unique_ptr<Protocol> protocol)
     : exchange_(call.exchange),
       log_(call.log),
+      options_(call.options),
+      model_id_(call.model->id),
       protocol_(std::move(protocol)),
       stream_(plan.stream),
       keep_tokens_(plan.keep_tokens),
@@ -158,6 +159,7 @@ void Answer::open() {
 void Answer::on_progress(uint32_t index, int32_t processed, int32_t total, int32_t cached) {
   const std::lock_guard lock(mutex_);
   choices_[index].stats.n_cached = cached;
+  tracks_[index].n_read = processed;
   if (over_ || !stream_) return;
   const std::chrono::duration<double, std::milli> elapsed = Clock::now() - start_;
   send(protocol_->progress(choices_[index], processed, total, elapsed.count()));
@@ -308,6 +310,7 @@ void Answer::fail_locked(const ApiError& error) {
   over_ = answered_ = true;
   cancel_all();
   log_->line(LogLevel::kError, fmt::format("{} failed: {}", exchange_->request().path, error.what()));
+  count("failed", totals());
   if (open_) {
     exchange_->write(protocol_->error(error));
     exchange_->end();
@@ -323,8 +326,9 @@ void Answer::cancel_all() {
   }
 }
 
-void Answer::log_end(const char* how) const {
+RequestTotals Answer::totals() const {
   RequestTotals t;
+  t.n_read = 0;
   const auto ms = [&](Clock::time_point at) {
     return std::chrono::duration<double, std::milli>(at - started_).count();
   };
@@ -332,6 +336,9 @@ void Answer::log_end(const char* how) const {
     t.n_prompt += choice.n_prompt;
     t.n_cached += choice.stats.n_cached;
     t.n_generated += choice.n_generated;
+    t.n_read += choice.n_generated > 0 || choice.done ? choice.n_prompt : tracks_[choice.index].n_read;
+    t.n_drafted += choice.stats.n_drafted;
+    t.n_accepted += choice.stats.n_accepted;
     t.prompt_ms = std::max(t.prompt_ms, choice.stats.prompt_ms);
     t.generated_ms = std::max(t.generated_ms, choice.stats.generated_ms);
     const Clock::time_point first = tracks_[choice.index].first_token;
@@ -340,9 +347,19 @@ void Answer::log_end(const char* how) const {
   }
   // Choices and requests may wait for each other: only the whole says what the client saw.
   t.whole_ms = ms(Clock::now());
+  return t;
+}
+
+void Answer::count(const char* how, const RequestTotals& t) const {
+  if (options_->on_usage) options_->on_usage(usage_record(exchange_->request(), how, t, model_id_));
+}
+
+void Answer::log_end(const char* how) const {
+  const RequestTotals t = totals();
   std::string line = request_line(exchange_->request(), how, t);
   if (!choices_.empty()) line += cache_note(first_prompt_, choices_[0].stats, *tokenizer_);
   log_->line(LogLevel::kInfo, line + note_);
+  count(how, t);
 }
 
 }  // namespace moraine::server

@@ -19,6 +19,7 @@
 #include "chat/answer_constraint.h"
 #include "server/api/context.h"
 #include "server/api/errors.h"
+#include "server/api/request_log.h"
 #include "server/api/stop_matcher.h"
 #include "server/api/turn_store.h"
 #include "server/http/http.h"
@@ -114,6 +115,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
     std::size_t decoded_bytes = 0;  // text that came out of the decoder
     std::size_t shown_bytes = 0;    // text that went to the client
     Clock::time_point first_token{};
+    int32_t n_read = 0;  // tokens of the prompt that are ready
   };
 
   void submit(const Call& call, std::vector<GenerationRequest> generations);
@@ -131,13 +133,17 @@ class Answer : public std::enable_shared_from_this<Answer> {
   void complete();
   void fail_locked(const ApiError& error);
   void cancel_all();
+  RequestTotals totals() const;
   void log_end(const char* how) const;
+  void count(const char* how, const RequestTotals& totals) const;
 
   const Clock::time_point started_ = Clock::now();
   // Never the engine: its sinks own the answer, and the last owner of an engine must not be its own
   // thread. The same holds for protocols.
   const std::shared_ptr<http::Exchange> exchange_;
   const std::shared_ptr<Log> log_;
+  const std::shared_ptr<const ApiOptions> options_;
+  const std::string model_id_;
   const std::unique_ptr<Protocol> protocol_;
   const bool stream_, keep_tokens_;
   const std::vector<TokenId> shown_tokens_;  // the decoders' view

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "server/http/http.h"
+#include "usage/record.h"
 
 namespace moraine::server {
 
@@ -53,6 +54,9 @@ struct ApiOptions {
   std::string build_info = "moraine";  // in /props and system_fingerprint
   // Called on any thread, one line without a line end. Request texts are never logged.
   std::function<void(LogLevel, const std::string&)> log;
+  // Called with what each request took once it is over, on any thread, the engine's among them: must return at
+  // once. Empty: nobody counts.
+  std::function<void(usage::Record)> on_usage;
 };
 
 // Thread-safe. Made before the model is loaded, so that the port can answer from the start: /health

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "server/api/json.h"
@@ -44,15 +45,19 @@ std::string message_of(std::span<const TokenId> prompt, int32_t position, const 
   return fmt::format(", in message {}{}", n, role.empty() ? "" : " " + shown(role));
 }
 
-// The address without its port, and the program's name without its details: "127.0.0.1 opencode/1.2".
-std::string client_of(const http::Request& request) {
-  std::string client = request.remote.substr(0, request.remote.rfind(':'));
+// The program's name without its details: "opencode/1.2".
+std::string program_of(const http::Request& request) {
   const std::string_view agent = request.header("User-Agent");
   std::string name(agent.substr(0, std::min(agent.find(' '), kMaxShownBytes)));
   for (char& c : name)
     if (c < '!' || c > '~') c = '?';
-  if (!name.empty()) client += " " + name;
-  return client;
+  return name;
+}
+
+// The same behind its address without the port: "127.0.0.1 opencode/1.2".
+std::string client_of(const http::Request& request) {
+  const std::string address = request.remote.substr(0, request.remote.rfind(':')), name = program_of(request);
+  return name.empty() ? address : address + " " + name;
 }
 
 }  // namespace
@@ -66,6 +71,27 @@ std::string request_line(const http::Request& request, const char* how, const Re
       request.path, client_of(request), how, t.n_prompt, t.n_cached, n_new, rate(n_new, t.prompt_ms),
       t.n_generated, rate(t.n_generated, t.generated_ms),
       t.first_token_ms < 0 ? "none" : fmt::format("{:.0f} ms", t.first_token_ms), t.whole_ms);
+}
+
+usage::Record usage_record(const http::Request& request, const char* how, const RequestTotals& t,
+                           const std::string& model) {
+  usage::Record r;
+  r.ended_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                   std::chrono::system_clock::now().time_since_epoch())
+                   .count();
+  r.client = program_of(request);
+  r.client.resize(std::min(r.client.find('/'), r.client.size()));  // one program, whatever its version
+  r.model = model;
+  r.protocol = request.path;
+  r.outcome = how;
+  r.epic = usage::plain_name(request.header("X-Moraine-Epic"));
+  r.task = usage::plain_name(request.header("X-Moraine-Task"));
+  r.n_cached = t.n_cached;
+  r.n_fresh = std::max<int64_t>(0, (t.n_read < 0 ? t.n_prompt : t.n_read) - t.n_cached);
+  r.n_generated = t.n_generated;
+  r.n_drafted = t.n_drafted, r.n_accepted = t.n_accepted;
+  r.prompt_ms = t.prompt_ms, r.generated_ms = t.generated_ms, r.whole_ms = t.whole_ms;
+  return r;
 }
 
 std::string cache_note(std::span<const TokenId> prompt, const GenerationStats& stats,

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "server/http/http.h"
+#include "usage/record.h"
 
 namespace moraine::server {
 
@@ -17,13 +18,20 @@ struct RequestTotals {
   double prompt_ms = 0, generated_ms = 0;
   double first_token_ms = -1;  // since the request came; < 0: there was none
   double whole_ms = 0;
+  int64_t n_read = -1;  // of the prompt, where the request ended before all was; < 0: all
+  int64_t n_drafted = 0, n_accepted = 0;
 };
 
 // "POST PATH ...": always these fields in this order, so that a line can be read by a program.
 std::string request_line(const http::Request& request, const char* how, const RequestTotals& totals);
 
+// The same for the meter, without the client's address and version. `model`: as clients see it.
+usage::Record usage_record(const http::Request& request, const char* how, const RequestTotals& totals,
+                           const std::string& model);
+
 // Where the cache knew less of a prompt than its whole: the first token that was another before, its place,
-// and the message it lies in; or that a state was missing. And what came from disk. "": there is nothing to tell.
+// and the message it lies in; or that a state was missing. And what came from disk. "": there is nothing to
+// tell.
 std::string cache_note(std::span<const TokenId> prompt, const GenerationStats& stats,
                        const Tokenizer& tokenizer);
 
