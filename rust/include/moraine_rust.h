@@ -108,6 +108,10 @@ int32_t moraine_matcher_accept_text(moraine_matcher* matcher, moraine_str text, 
 /* words [n_words]: bit t % 32 of word t / 32 says whether token t may follow. ended: nothing but the end can. */
 int32_t moraine_matcher_mask(moraine_matcher* matcher, uint32_t* words, size_t n_words, bool* ended,
                              moraine_error* error);
+/* The bytes that must follow, whatever may come then: n_bytes of them to bytes [most], fewer than there are where
+ * most is less. A control token stands among them as a byte 0xFF and its id in brackets: "[42]". */
+int32_t moraine_matcher_forced(const moraine_matcher* matcher, uint8_t* bytes, size_t most, size_t* n_bytes,
+                               moraine_error* error);
 void moraine_matcher_free(moraine_matcher* matcher); /* null is fine */
 
 #ifdef __cplusplus

@@ -195,6 +195,13 @@ impl Running {
         Ok(())
     }
 
+    /// The bytes that must follow. A control token is the marking byte and its id in brackets. Looked for on a
+    /// copy, which costs some microseconds: forced bytes would go into the text at once, and masks after them
+    /// are wrong where a control token is among them.
+    pub fn forced(&self) -> Vec<u8> {
+        self.matcher.clone().compute_ff_bytes()
+    }
+
     /// Nothing but an end token can follow.
     pub fn ended(&self) -> bool {
         self.matcher.is_stopped()

@@ -34,6 +34,24 @@ fn masks_follow_the_text() {
 }
 
 #[test]
+fn forced_text_is_told_and_changes_nothing() {
+    let grammar = compile(r#"start: "a" ("bcd" | "xyz") <[257]> "e""#).unwrap();
+    let mut running = grammar.start();
+    assert_eq!(running.forced(), b"a");
+    assert_eq!(allowed(&mut running), [b'a' as u32]);
+    running.accept(b'a' as u32).unwrap();
+    assert_eq!(running.forced(), b"");
+    running.accept(b'x' as u32).unwrap();
+    assert_eq!(running.forced(), b"yz\xFF[257]e");
+    for token in [b'y' as u32, b'z' as u32, 257, b'e' as u32] {
+        assert_eq!(allowed(&mut running), [token]);
+        running.accept(token).unwrap();
+    }
+    assert!(running.ended());
+    assert_eq!(running.forced(), b"");
+}
+
+#[test]
 fn control_tokens_are_allowed_by_id_alone() {
     let mut running = compile(r#"start: <[257]> /(?s:.*)/"#).unwrap().start();
     assert_eq!(allowed(&mut running), [257]);

@@ -148,6 +148,25 @@ pub unsafe extern "C" fn moraine_matcher_mask(
 /// # Safety
 /// As the header says.
 #[no_mangle]
+pub unsafe extern "C" fn moraine_matcher_forced(
+    matcher: *const Running,
+    bytes: *mut u8,
+    most: usize,
+    n_bytes: *mut usize,
+    error: *mut ErrorInfo,
+) -> i32 {
+    guarded(error, || {
+        let forced = (*matcher).forced();
+        let n = forced.len().min(most);
+        slice::from_raw_parts_mut(bytes, n).copy_from_slice(&forced[..n]);
+        n_bytes.write(n);
+        Ok(())
+    })
+}
+
+/// # Safety
+/// As the header says.
+#[no_mangle]
 pub unsafe extern "C" fn moraine_matcher_free(matcher: *mut Running) {
     if !matcher.is_null() {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(Box::from_raw(matcher))));

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <moraine/error.h>
 
+#include <random>
+
 #include "constraint/gbnf.h"
 #include "constraint/lark.h"
 #include "constraint/testing.h"
@@ -171,6 +173,58 @@ TEST(Grammars, TheSameTextIsCompiledOnce) {
   EXPECT_EQ(service->grammars.compile("start: \"a\""), a);
   for (int i = 0; i < 40; ++i) service->grammars.compile("start: \"" + std::to_string(i) + "\"");
   EXPECT_NE(service->grammars.compile("start: \"a\""), a);
+}
+
+// Asking what must follow may change nothing of what is allowed: speculation would be seen in the answers.
+TEST(Grammars, MasksAreTheSameWhetherForcedTextWasAskedForOrNot) {
+  VocabData data = test_vocabulary();
+  for (const char* token : {"na", "me", "name", "\":", "\": \"", "{\"", "{\"name", "tr", "true", "</",
+                            "ction>", "<fun", "ction", "e\":tr", "}\n", "\n<", "ab", "bc", "abc"})
+    moraine::testing::add_token(data, token);
+  const auto service = std::make_shared<Service>(Tokenizer::create(data), nullptr);
+  const std::string schema =
+      R"({"type":"object","properties":{"name":{"const":"abcabc"},"namely":{"type":"boolean"}},)"
+      R"("required":["name","namely"],"additionalProperties":false})";
+  const std::vector<std::string> grammars = {
+      "start: " + lark_schema(schema, Properties::kAsSchemaSays),
+      "start: " + lark_schema(schema, Properties::kNamedOnly),
+      "start: \"<function=name>\" BODY \"</function>\\n\" start?\nBODY: /[abc]{1,9}/",
+      "start: (\"abcabc\" | \"abcd\") <[1002]> \"name\" /(true|truename)+/",
+      "start: \"name\"{3} \"abc\"*",
+  };
+  std::mt19937 rng(7);
+  size_t n_forced = 0;
+  const size_t n_words = (service->tokenizer->size() + 31) / 32;
+  for (const std::string& lark : grammars) {
+    SCOPED_TRACE(lark);
+    const auto grammar = service->grammars.compile(lark);
+    for (int walk = 0; walk < 40; ++walk) {
+      Matcher plain(*grammar), asked(*grammar);
+      std::string text;
+      std::vector<uint32_t> a(n_words), b(n_words);
+      for (int step = 0; step < 60; ++step) {
+        const bool before = rng() % 2;
+        if (before) text = asked.forced(64);
+        ASSERT_EQ(plain.mask(a), asked.mask(b));
+        ASSERT_EQ(a, b) << text;
+        ASSERT_EQ(plain.ended(), asked.ended());
+        if (plain.ended()) break;
+        if (!before) text = asked.forced(64);
+        n_forced += !text.empty();
+        std::vector<TokenId> allowed;
+        for (TokenId t = 0; t < static_cast<TokenId>(service->tokenizer->size()); ++t)
+          if (a[t / 32] >> t % 32 & 1) allowed.push_back(t);
+        const TokenId token = allowed[rng() % allowed.size()];
+        const std::string bytes(service->tokenizer->token_bytes(token));
+        if (!text.empty() && !service->tokenizer->is_control(token))
+          ASSERT_EQ(text.substr(0, bytes.size()), bytes.substr(0, text.size()));
+        if (service->tokenizer->is_end_of_generation(token)) break;
+        ASSERT_TRUE(plain.accept(token));
+        ASSERT_TRUE(asked.accept(token));
+      }
+    }
+  }
+  EXPECT_GT(n_forced, 1000u);
 }
 
 // A generation that takes the first token of `wanted` that is allowed at each place; '|' alone are tokens'
@@ -361,6 +415,44 @@ TEST(TokenConstraint, AGrammarThatComesWithinACallIsForTheNextOne) {
   EXPECT_TRUE(run.write("<name=x></call>"));  // as a call without its opening does not go on
   EXPECT_TRUE(run.write("\n<call>"));
   EXPECT_FALSE(run.allows(byte_token('y')));
+}
+
+TEST(TokenConstraint, TellsWhatMustFollow) {
+  Bound g("start: \"a\" (\"bcdef\" | \"xyzyx\") \"gh\"");
+  EXPECT_TRUE(g.write("a"));
+  EXPECT_TRUE(g.constraint->forced(8).empty());
+  EXPECT_TRUE(g.write("b"));
+  const auto forced = g.constraint->forced(8);
+  // All but the last token: it might be another if more were known.
+  EXPECT_EQ(std::vector<TokenId>(forced.begin(), forced.end()),
+            (std::vector<TokenId>{byte_token('c'), byte_token('d'), byte_token('e'), byte_token('f'),
+                                  byte_token('g')}));
+  EXPECT_EQ(g.constraint->forced(2).size(), 2u);
+  EXPECT_TRUE(g.constraint->forced(0).empty());
+  EXPECT_TRUE(g.write("cdefgh"));
+  EXPECT_TRUE(g.constraint->forced(8).empty());
+  EXPECT_TRUE(g.allows(kEnd));
+}
+
+TEST(TokenConstraint, ForcesNothingWhereItIsFree) {
+  Scope scope;
+  scope.triggers = {{"<f>"}};
+  Bound g("start: \"<f>abcd</f>\"", scope);
+  EXPECT_TRUE(g.constraint->forced(8).empty());
+  EXPECT_TRUE(g.write("text <f>"));
+  EXPECT_FALSE(g.is_free());  // its beginning is slow: nobody waits for it before
+  EXPECT_FALSE(g.constraint->forced(8).empty());
+  EXPECT_TRUE(g.write("abcd</f>"));
+  EXPECT_TRUE(g.is_free());
+  EXPECT_TRUE(g.constraint->forced(8).empty());
+
+  Scope thinks;
+  thinks.reasoning = Scope::Reasoning::kMayBegin;
+  thinks.reasoning_begin = "<think>", thinks.reasoning_end = "</think>";
+  Bound r("start: \"abcd\"", thinks);
+  EXPECT_TRUE(r.constraint->forced(8).empty());  // it may think first
+  EXPECT_TRUE(r.write(kThink));
+  EXPECT_TRUE(r.constraint->forced(8).empty());
 }
 
 TEST(MaskCosts, AreRememberedByTheTokensBefore) {

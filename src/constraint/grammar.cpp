@@ -70,6 +70,16 @@ bool Matcher::mask(std::span<uint32_t> words) {
   return false;
 }
 
+std::string Matcher::forced(size_t most) const {
+  RustError error;
+  size_t n = 0;
+  std::string text(most, '\0');
+  auto* bytes = reinterpret_cast<uint8_t*>(text.data());
+  if (moraine_matcher_forced(handle_, bytes, most, &n, &error.value) != MORAINE_OK) return "";
+  text.resize(n);
+  return text.substr(0, text.find('\xFF'));
+}
+
 Grammars::Grammars(std::shared_ptr<const Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}
 
 Grammars::~Grammars() { moraine_vocabulary_free(vocabulary_); }

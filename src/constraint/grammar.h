@@ -50,6 +50,8 @@ class Matcher {
   bool accept(std::string_view text);  // as any tokens that spell it
   // words [ceil(n_vocab / 32)]: the tokens that may follow.
   bool mask(std::span<uint32_t> words);
+  // The text that must follow, `most` bytes of it; it ends before a control token. Changes nothing.
+  std::string forced(size_t most) const;
   bool ended() const { return ended_; }  // as of mask(): only the end can follow
   const std::string& error() const { return error_; }
 

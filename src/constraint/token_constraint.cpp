@@ -1,5 +1,6 @@
 #include "constraint/token_constraint.h"
 
+#include <bit>
 #include <chrono>
 #include <condition_variable>
 #include <optional>
@@ -8,7 +9,9 @@
 namespace moraine::constraint {
 namespace {
 
-constexpr size_t kTailBytes = 1024;  // of the text, kept to find triggers in; longer than any of them
+constexpr size_t kTailBytes = 1024;   // of the text, kept to find triggers in; longer than any of them
+constexpr int kMostForcing = 64;      // tokens that may spell the beginning of one text
+constexpr size_t kBytesOfAToken = 8;  // at most, where many tokens are looked ahead
 constexpr std::string_view kWhiteSpace = " \t\r\n";
 constexpr std::string_view kQuotes = "`'\"";
 
@@ -67,6 +70,23 @@ class Stepper {
     std::unique_lock lock(mutex_);
     over_.wait(lock, [this] { return status_ == Status::kDone || status_ == Status::kFailed; });
     return status_ == Status::kDone;
+  }
+
+  // Engine's thread: the text that must follow, if that can be told at once.
+  std::string forced(size_t most_bytes) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (status_ == Status::kRunning || (status_ == Status::kQueued && is_slow())) return "";
+    }
+    run();
+    {
+      const std::lock_guard lock(mutex_);
+      if (status_ != Status::kDone) return "";
+    }
+    // Where a long text is forced, only the tokens that spell its beginning are allowed.
+    int n_allowed = 0;
+    for (const uint32_t word : words_) n_allowed += std::popcount(word);
+    return n_allowed > kMostForcing || matcher_->ended() ? "" : matcher_->forced(most_bytes);
   }
 
   std::span<uint32_t> words() { return words_; }
@@ -139,6 +159,22 @@ class GrammarConstraint final : public TokenConstraint {
       switch_off(e.what());
       return {};
     }
+  }
+
+  std::span<const TokenId> forced(int32_t most) noexcept override {
+    forced_.clear();
+    if (state_ != State::kBound || (at_start_ && opener_ != kNoToken) || most < 1) return {};
+    try {
+      const std::string text = stepper_->forced(std::min<size_t>(most * kBytesOfAToken, kTailBytes));
+      if (!text.empty())
+        forced_ = service_->tokenizer->encode(text, {.add_special = false, .parse_special = false});
+      // Its last token would often be another if more of the text were known.
+      if (!forced_.empty()) forced_.pop_back();
+      if (forced_.size() > static_cast<size_t>(most)) forced_.resize(most);
+    } catch (const std::exception&) {
+      forced_.clear();
+    }
+    return forced_;
   }
 
   void accept(TokenId token) noexcept override {
@@ -297,6 +333,7 @@ class GrammarConstraint final : public TokenConstraint {
   bool text_start_ = false;  // tail_ holds the whole answer
   std::string tail_;         // of the text, and a line end before its beginning
   std::shared_ptr<Stepper> stepper_;
+  std::vector<TokenId> forced_;
 };
 
 }  // namespace
