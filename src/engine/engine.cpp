@@ -18,6 +18,7 @@
 #include "cache/slot_file.h"
 #include "cache/timeline.h"
 #include "engine/batch.h"
+#include "engine/devices.h"
 #include "engine/identity.h"
 #include "engine/memory.h"
 #include "engine/model_info.h"
@@ -151,9 +152,10 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
   info_.n_ctx = m.n_ctx;
   info_.n_parallel = options_.n_parallel;
   info_.device = prepared_.backend->describe();
-  info_.n_threads = prepared_.backend->n_threads();
+  info_.n_threads = n_threads(options_);
+  if (!prepared_.device_note.empty()) info_.notes.push_back(prepared_.device_note);
   // Running sequences share what memory is left, the cache takes what they do not need of it.
-  const uint64_t free = m.available - (m.total() - m.kv - m.state);
+  const uint64_t free = remaining(m) + m.kv + m.state;
   tree_.set_max_bytes(m.cache);
   pool_.set_max_bytes(std::min(free, options_.n_parallel * pool_.bytes_for(m.n_ctx) + m.cache));
   prepared_.load(options_, info_.file_name, progress);

@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/thread_pool.h"
 #include "cache/timeline.h"
+#include "engine/devices.h"
 #include "engine/model_info.h"
 #include "engine/prepared.h"
 #include "sampling/sampler.h"
@@ -37,13 +39,15 @@ class EvaluatorImpl final : public Evaluator {
         tokenizer_(load_tokenizer(prepared_.file.metadata())),
         info_(describe_model(prepared_.file, *prepared_.model, options_.model_path)),
         pool_(*prepared_.backend),
-        stride_(plan::row_stride(prepared_.model->n_vocab())) {
+        stride_(plan::row_stride(prepared_.model->n_vocab())),
+        threads_(n_threads(options_)) {
     prepared_.load(options_, info_.file_name, progress);
     pool_.set_max_bytes(pool_.bytes_for(prepared_.memory.n_ctx));
     info_.n_ctx = prepared_.memory.n_ctx;
     info_.n_parallel = 1;
     info_.device = prepared_.backend->describe();
-    info_.n_threads = prepared_.backend->n_threads();
+    info_.n_threads = n_threads(options_);
+    if (!prepared_.device_note.empty()) info_.notes.push_back(prepared_.device_note);
     logits_.reset(new float[static_cast<size_t>(stride_) * prepared_.max_outputs]);
   }
 
@@ -65,6 +69,7 @@ class EvaluatorImpl final : public Evaluator {
   cache::MemoryPool pool_;
   int64_t stride_;
   std::unique_ptr<float[]> logits_;
+  ThreadPool threads_;
 };
 
 void EvaluatorImpl::check(std::span<const TokenId> tokens, int32_t first) const {
@@ -122,7 +127,7 @@ std::vector<double> EvaluatorImpl::log_probs(std::span<const TokenId> tokens, in
     forward(tokens, begin, n, scored, memory);
     if (scored) {
       // A row each: a sum over the vocabulary takes as long as a small model's layer.
-      prepared_.backend->pool().run(n, [&](int row, int) {
+      threads_.run(n, [&](int row, int) {
         const std::span<const float> logits(logits_.get() + row * stride_, n_vocab);
         const int32_t at = begin + row;
         scores[at - first] = logits[tokens[at + 1]] - sampling::log_sum_exp(logits);

@@ -18,22 +18,46 @@ plan::StepLimits step_limits(const EngineOptions& o, int32_t n_ctx) {
   return l;
 }
 
-MemoryEstimate estimate_memory(int32_t n_ctx, const plan::Backend& backend, uint64_t scratch, uint64_t other,
-                               uint64_t available) {
+MemoryEstimate estimate_memory(int32_t n_ctx, const plan::Backend& backend,
+                               const plan::Executable* executable, uint64_t other, uint64_t available) {
   MemoryEstimate e;
   e.n_ctx = n_ctx;
   e.weights = backend.weight_bytes();
-  e.scratch = scratch;
+  e.scratch = executable ? executable->scratch_bytes() : 0;
   e.other = other;
   e.available = available;
-  e.kv = static_cast<uint64_t>(cache::pages_for(n_ctx)) * backend.page_bytes();
+  const auto n_pages = static_cast<uint64_t>(cache::pages_for(n_ctx));
+  e.kv = n_pages * backend.page_bytes();
   e.state = backend.state_bytes();
+  if (const auto device = backend.device_memory()) {
+    e.on_device = device->weights + n_pages * device->page + device->state +
+                  (executable ? executable->device_scratch_bytes() : 0);
+    e.device_available = device->available;
+    e.device_is_system = device->is_system;
+    if (e.device_is_system) e.device_available = std::min(e.device_available, available);
+  }
   return e;
+}
+
+uint64_t remaining(const MemoryEstimate& e) {
+  if (!e.fits()) return 0;
+  const uint64_t on_device = e.device_available - e.on_device;
+  if (e.on_device == 0) return e.available - e.total();
+  return e.device_is_system ? std::min(on_device, e.available - e.total()) : on_device;
 }
 
 void require_fit(const MemoryEstimate& e, const std::string& name) {
   if (e.fits()) return;
   const auto gb = [](uint64_t n) { return static_cast<double>(n) / 1e9; };
+  if (e.on_device > e.device_available)
+    throw Error(
+        ErrorCode::kOutOfMemory,
+        fmt::format("{} needs {:.2f} GB of the GPU's memory, where {:.2f} GB may be used. Put fewer of "
+                    "its layers there with -ngl, {}.",
+                    name, gb(e.on_device), gb(e.device_available),
+                    e.n_ctx_fits >= plan::kPageTokens
+                        ? fmt::format("or choose a context that fits: -c {}", e.n_ctx_fits)
+                        : "or -ngl auto for as many as fit"));
   std::string remedy =
       e.n_ctx_fits >= plan::kPageTokens
           ? fmt::format("A context of {} tokens would fit: -c {}.", e.n_ctx_fits, e.n_ctx_fits)

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/system_memory.h"
+#include "engine/devices.h"
 #include "engine/memory.h"
 #include "model/loader.h"
 
@@ -33,11 +34,11 @@ void check_options(const EngineOptions& o) {
 Prepared::Prepared(const EngineOptions& o, int32_t outputs)
     : file(gguf::File::open(o.model_path)),
       model(model::create_model(file)),
-      backend(
-          std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.n_threads, o.isa, o.n_threads_batch})),
       plan(model->forward()),
       max_outputs(outputs > 0 ? outputs : o.n_parallel + o.speculation.max_draft),
       max_tentative(outputs > 0 ? 0 : o.speculation.max_draft) {
+  ChosenBackend chosen = choose_backend(o, *model);
+  backend = std::move(chosen.backend), device_note = std::move(chosen.note);
   backend->declare_weights(model::weights_as_loaded(*model));
   backend->set_kv(model->kv_shape(), o.kv_type_k, o.kv_type_v);
   backend->set_state(model->state_shape());
@@ -67,19 +68,26 @@ void Prepared::load(const EngineOptions& o, const std::string& name, const Progr
   executable = backend->prepare(plan, limits(o, memory.n_ctx));
 }
 
+void Prepared::recover(const EngineOptions& o) {
+  executable.reset();
+  backend->recover();
+  model::load_weights(file, *model, *backend, {});
+  executable = backend->prepare(plan, limits(o, memory.n_ctx));
+}
+
 void Prepared::prepare(const EngineOptions& o, int32_t n_ctx, uint64_t limit) {
   executable.reset();
   executable = backend->prepare(plan, limits(o, n_ctx));
-  memory = estimate_memory(n_ctx, *backend, executable->scratch_bytes(), other_bytes(), limit);
-  const uint64_t rest = memory.fits() ? memory.available - memory.total() : 0;
+  memory = estimate_memory(n_ctx, *backend, executable.get(), other_bytes(), limit);
+  const uint64_t rest = remaining(memory);
   memory.cache = std::min(rest, o.cache_bytes.value_or(std::min<uint64_t>(rest / 2, kMostCacheBytes)));
 }
 
 // The largest multiple of a page that fits. Work space grows with the context: each try is prepared.
 int32_t Prepared::largest_context(const EngineOptions& o, uint64_t limit) {
-  const uint64_t fixed = backend->weight_bytes() + backend->state_bytes() + other_bytes();
   const uint64_t page = std::max<uint64_t>(1, backend->page_bytes());  // 0: a model without attention
-  const uint64_t pages = limit > fixed ? (limit - fixed) / page : 0;   // were there no work space
+  // Were there no work space.
+  const uint64_t pages = remaining(estimate_memory(0, *backend, nullptr, other_bytes(), limit)) / page;
   int32_t low = 0, high = static_cast<int32_t>(std::min<uint64_t>(pages, kMaxContext / plan::kPageTokens));
   while (low < high) {
     const int32_t middle = (low + high + 1) / 2;

@@ -7,7 +7,6 @@
 
 #include <memory>
 
-#include "backend/cpu/backend.h"
 #include "gguf/reader.h"
 #include "model/model.h"
 #include "plan/backend.h"
@@ -22,7 +21,8 @@ void check_options(const EngineOptions& options);
 struct Prepared {
   gguf::File file;
   std::unique_ptr<model::Model> model;
-  std::unique_ptr<cpu::CpuBackend> backend;
+  std::unique_ptr<plan::Backend> backend;
+  std::string device_note;  // what a user should know of the choice; empty: nothing
   plan::Plan plan;
   std::unique_ptr<plan::Executable> executable;
   MemoryEstimate memory;
@@ -36,6 +36,8 @@ struct Prepared {
 
   // Checks that it fits (Error{kOutOfMemory}), reads the weights and makes the executable that runs.
   void load(const EngineOptions& o, const std::string& name, const ProgressFn& progress);
+  // After kDeviceLost, when no page and no state is left: the device and the weights once more. Throws Error.
+  void recover(const EngineOptions& o);
   plan::StepLimits limits(const EngineOptions& o, int32_t n_ctx) const;
 
  private:

@@ -198,6 +198,7 @@ void Instance::find_devices() {
     for (uint32_t h = 0; h < m.memoryHeapCount; ++h)
       if (is_used(d, m.memoryHeaps[h])) d.memory_bytes += m.memoryHeaps[h].size;
     d.has_budget = extensions.have(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    for (const uint64_t free : free_by_heap(api_, d)) d.free_bytes += free;
 
     uint32_t n_families = 0;
     api_.GetPhysicalDeviceQueueFamilyProperties(d.handle, &n_families, nullptr);
@@ -228,8 +229,8 @@ const PhysicalDevice& Instance::choose(const std::string& wanted, bool allow_sof
         wanted.empty() ? ErrorCode::kUnavailable : ErrorCode::kInvalidArgument,
         wanted.empty()
             ? fmt::format(
-                  "No usable GPU was found; Vulkan devices here: {}. Run on the CPU with -ngl 0, or name "
-                  "a device with -dev.",
+                  "No usable GPU was found; Vulkan devices here: {}. A device that a driver imitates on the "
+                  "CPU is used where -dev names it.",
                   names_of(devices_))
             : fmt::format("There is no Vulkan device \"{}\". Devices here: {}.", wanted, names_of(devices_)));
   if (!chosen->missing.empty())

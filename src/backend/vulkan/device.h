@@ -37,6 +37,7 @@ struct PhysicalDevice {
   uint32_t vendor_id = 0, device_id = 0;
   std::array<uint8_t, VK_UUID_SIZE> pipeline_uuid = {};  // of this driver's compiled shaders
   uint64_t memory_bytes = 0;                             // of the heaps that it is used with
+  uint64_t free_bytes = 0;  // of them, for this process, when the device was found
   uint64_t max_allocation_bytes = 0;
   OptionalFeatures features;
   uint32_t subgroup_size = 1;  // the usual one; a pipeline may get another unless it asks

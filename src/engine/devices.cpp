@@ -1,0 +1,73 @@
+#include "engine/devices.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "backend/cpu/backend.h"
+#include "base/cpu_features.h"
+#include "base/system_memory.h"
+#ifdef MORAINE_VULKAN
+#include "backend/vulkan/backend.h"
+#endif
+
+namespace moraine {
+namespace engine {
+namespace {
+
+bool names_the_cpu(const std::string& device) {
+  return device == "none" || device == "CPU" || device == "cpu";
+}
+
+bool wants_gpu(const DeviceOptions& o) {
+  if (names_the_cpu(o.name)) return false;
+  return o.gpu_layers ? *o.gpu_layers != 0 : !o.name.empty();
+}
+
+std::unique_ptr<plan::Backend> make_cpu(const EngineOptions& o) {
+  return std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.n_threads, o.isa, o.n_threads_batch});
+}
+
+}  // namespace
+
+int32_t n_threads(const EngineOptions& o) { return o.n_threads > 0 ? o.n_threads : usable_cores(); }
+
+ChosenBackend choose_backend(const EngineOptions& o, const model::Model&) {
+  if (!wants_gpu(o.device)) return {make_cpu(o), ""};
+#ifdef MORAINE_VULKAN
+  vulkan::VulkanBackend::Options options;
+  options.device = o.device.name;
+  options.shader_cache = o.device.shader_cache;
+  try {
+    return {std::make_unique<vulkan::VulkanBackend>(options), ""};
+  } catch (const Error& e) {
+    // Whoever names a device means it; whoever asks for layers on a GPU takes what there is.
+    if (!o.device.name.empty() || e.code() != ErrorCode::kUnavailable) throw;
+    return {make_cpu(o), fmt::format("Everything runs on the CPU. {}", e.what())};
+  }
+#else
+  if (!o.device.name.empty())
+    throw Error(ErrorCode::kUnsupported,
+                fmt::format("The device {} cannot be used: this program was built without Vulkan. Leave -dev "
+                            "out to run on the CPU.",
+                            o.device.name));
+  return {make_cpu(o), "Everything runs on the CPU: this program was built without Vulkan."};
+#endif
+}
+
+}  // namespace engine
+
+std::vector<DeviceInfo> list_devices() {
+  std::vector<DeviceInfo> list;
+#ifdef MORAINE_VULKAN
+  for (const vulkan::PhysicalDevice& d : vulkan::all_devices()) {
+    uint64_t free = d.free_bytes;
+    if (d.system_memory) free = std::min(free, available_memory());
+    list.push_back({d.name, d.description, d.missing, d.software, d.system_memory, d.memory_bytes, free});
+  }
+#endif
+  return list;
+}
+
+}  // namespace moraine
