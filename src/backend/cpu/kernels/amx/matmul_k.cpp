@@ -47,12 +47,10 @@ struct Panel {
   }
 };
 
-constexpr int kPairRows = 2 * kTileRows;  // of activations that are under way at once, in two tiles
-
-// Exact sums of two tiles of rows: low + 256 * high.
+// Exact sums of a tile of rows: low + 256 * high.
 struct Sums {
   Rows rows;
-  alignas(64) int32_t low[kPairRows][16], high[kPairRows][16];
+  alignas(64) int32_t low[kTileRows][16], high[kTileRows][16];
 };
 
 // What a block of a pair of groups is multiplied by and added to.
@@ -61,13 +59,13 @@ struct Place {
   __mmask16 lanes;
 };
 
-// Rows begin..begin+7 of s, scaled and added to what y holds or, with the first block, to nothing.
+// Rows begin..begin+3 of s, scaled and added to what y holds or, with the first block, to nothing.
 template <class F>
 MORAINE_INLINE void finish(const MatmulArgs& a, const Panel<F>& p, const Place& at, const Sums& s,
                            int begin) {
   const Activations x = activations<256>(a.x, s.rows.m, at.b);
   float* y = a.y + s.rows.m * a.y_stride + 8 * at.g;
-  const int end = begin + 8 < s.rows.n ? begin + 8 : s.rows.n;
+  const int end = begin + 4 < s.rows.n ? begin + 4 : s.rows.n;
   for (int i = begin; i < end; ++i) {
     const __m512i dot =
         _mm512_add_epi32(_mm512_load_si512(s.low[i]), _mm512_slli_epi32(_mm512_load_si512(s.high[i]), 8));
@@ -79,39 +77,26 @@ MORAINE_INLINE void finish(const MatmulArgs& a, const Panel<F>& p, const Place& 
   }
 }
 
-// The sums of `rows` into `now`, while `before` is finished. Two tiles of rows share the weights' tiles: four
-// loads for four products. kTwo: there are more rows than a tile's.
-template <class F, bool kTwo>
+// The sums of `rows` into `now`, while `before` is finished. kOdd: of every other tile of rows.
+template <class F, int kOdd>
 MORAINE_INLINE void multiply(const MatmulArgs& a, Tiles& tiles, const Panel<F>& p, const Place& at, Rows rows,
                              Sums& now, const Sums& before) {
   int8_t copy[kTileRows][256];
-  const int n_first = rows.n < kTileRows ? rows.n : kTileRows;
-  const Quants x = whole_tile(activations<256>(a.x, rows.m, at.b), kTwo ? kTileRows : n_first, 256, copy);
-  const Quants x2 = kTwo ? whole_tile(activations<256>(a.x, rows.m + kTileRows, at.b), rows.n - kTileRows, 256, copy) : x;
-  constexpr int kLow = kSums, kHigh = kLow + 1, kLow2 = kLow + 2, kHigh2 = kLow + 3;
+  const Quants x = whole_tile(activations<256>(a.x, rows.m, at.b), rows.n, 256, copy);
+  constexpr int kLow = kSums + 2 * kOdd, kHigh = kLow + 1;
   tiles.zero<kLow>();
   tiles.zero<kHigh>();
-  if constexpr (kTwo) tiles.zero<kLow2>(), tiles.zero<kHigh2>();
 #pragma GCC unroll 4
   for (int t = 0; t < 4; ++t) {
-    tiles.load<kX>(x.q + 64 * t, x.stride);
+    tiles.load<kX + kOdd>(x.q + 64 * t, x.stride);
     tiles.load<kWeights>(p.low + 16 * t, 64);
-    tiles.add_unsigned<kLow, kX, kWeights>();
+    tiles.add_unsigned<kLow, kX + kOdd, kWeights>();
     tiles.load<kWeights + 1>(p.high + 16 * t, 64);
-    tiles.add_signed<kHigh, kX, kWeights + 1>();
-    if constexpr (kTwo) {
-      tiles.load<kX + 1>(x2.q + 64 * t, x2.stride);
-      tiles.add_unsigned<kLow2, kX + 1, kWeights>();
-      tiles.add_signed<kHigh2, kX + 1, kWeights + 1>();
-    }
-    finish(a, p, at, before, 8 * t);
+    tiles.add_signed<kHigh, kX + kOdd, kWeights + 1>();
+    finish(a, p, at, before, 4 * t);
   }
   tiles.store<kLow>(now.low, 64);
   tiles.store<kHigh>(now.high, 64);
-  if constexpr (kTwo) {
-    tiles.store<kLow2>(now.low[kTileRows], 64);
-    tiles.store<kHigh2>(now.high[kTileRows], 64);
-  }
   now.rows = rows;
 }
 
@@ -119,22 +104,23 @@ template <class F>
 void matmul(const MatmulArgs& a) {
   Tiles tiles(64);
   Panel<F> p;
-  Sums sums[2];
+  Sums even, odd;
   for (int g = 0; g < a.n_groups; g += 2)
     for (int b = 0; b < a.k / 256; ++b) {
       const Pair w = pair_of(a, g) + static_cast<int64_t>(b) * F::kBytes;
       p.unpack(w);
       const Place at = {g, b, w.lanes};
-      sums[1].rows = {};
-      int now = 0;
-      for (int m = 0; m < a.n_rows; m += kPairRows, now = !now) {
-        const Rows rows = {m, a.n_rows - m < kPairRows ? a.n_rows - m : kPairRows};
-        if (rows.n > kTileRows)
-          multiply<F, true>(a, tiles, p, at, rows, sums[now], sums[!now]);
+      even.rows = odd.rows = {};
+      int m = 0;
+      for (; m < a.n_rows; m += kTileRows) {
+        const Rows rows = {m, a.n_rows - m < kTileRows ? a.n_rows - m : kTileRows};
+        if (m / kTileRows % 2 == 0)
+          multiply<F, 0>(a, tiles, p, at, rows, even, odd);
         else
-          multiply<F, false>(a, tiles, p, at, rows, sums[now], sums[!now]);
+          multiply<F, 1>(a, tiles, p, at, rows, odd, even);
       }
-      for (int i = 0; i < kPairRows; i += 8) finish(a, p, at, sums[!now], i);
+      const Sums& last = m / kTileRows % 2 ? even : odd;
+      for (int i = 0; i < kTileRows; i += 4) finish(a, p, at, last, i);
     }
 }
 
