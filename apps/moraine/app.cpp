@@ -10,6 +10,7 @@
 #include "base/options/render.h"
 #include "base/options/shell.h"
 #include "base/options/suggest.h"
+#include "gpu.h"
 #include "hub/local_models.h"
 #include "model_places.h"
 #include "option_table.h"
@@ -153,6 +154,12 @@ void print(const std::string& text) {
 }
 
 bool stdout_has_colors(const options::Environment& env) {
+  if (invocation.settings.list_devices) {
+    print(devices_text(list_devices()));
+    return kOk;
+  }
+  EngineOptions& engine = invocation.settings.engine;
+  engine.device.shader_cache = engine.speculation.model.device.shader_cache = shader_folder(env);
   const char* no_color = env("NO_COLOR");
   const char* term = env("TERM");
   return is_terminal(STDOUT_FILENO) && !(no_color && *no_color) &&

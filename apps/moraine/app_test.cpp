@@ -16,6 +16,7 @@
 #include "log.h"
 #include "model_path.h"
 #include "option_table.h"
+#include "gpu.h"
 #include "ready_block.h"
 
 namespace moraine::app {
@@ -68,13 +69,44 @@ TEST(OptionTable, TheLineOfLlamaServerMeansWhatItSays) {
   EXPECT_EQ(l.settings.http.port, 8081);
   EXPECT_EQ(l.parsed.find("-md")->value, "Qwen3-1.7B-Q8_0.gguf");
   EXPECT_EQ(l.support("-md"), options::Support::kPlanned);
-  EXPECT_EQ(l.support("-ngl"), options::Support::kPlanned);
-  EXPECT_EQ(l.support("-ngld"), options::Support::kPlanned);
+  EXPECT_EQ(l.settings.engine.device.gpu_layers, 999);
+  EXPECT_EQ(l.settings.engine.speculation.model.device.gpu_layers, 999);
   EXPECT_EQ(l.support("-fa"), options::Support::kAlready);
   EXPECT_EQ(l.support("--mmap"), options::Support::kAlready);
   EXPECT_EQ(l.parsed.find("--mmap")->value, "off");
   EXPECT_EQ(l.parsed.given.size(), 11u);
   EXPECT_TRUE(l.parsed.positionals.empty());
+}
+
+TEST(OptionTable, GpuOptions) {
+  const auto device = [](const char* line) { return Line(line).settings.engine.device; };
+  EXPECT_FALSE(device("").gpu_layers.has_value());
+  EXPECT_EQ(device("-ngl auto").gpu_layers, kLayersThatFit);
+  EXPECT_EQ(device("-ngl -1").gpu_layers, kLayersThatFit);
+  EXPECT_EQ(device("-ngl all").gpu_layers, kAllLayers);
+  EXPECT_EQ(device("-dev Vulkan1,Vulkan0").name, "Vulkan1");
+  EXPECT_EQ(device("-dev none").name, "none");
+  EXPECT_EQ(device("-cmoe").cpu_expert_layers, kAllLayers);
+  EXPECT_EQ(device("-ncmoe 12").cpu_expert_layers, 12);
+  const auto overrides = device("-ot .ffn_.*_exps.=CPU,blk=3=Vulkan0").overrides;
+  ASSERT_EQ(overrides.size(), 2u);
+  EXPECT_EQ(overrides[0].pattern, ".ffn_.*_exps.");
+  EXPECT_FALSE(overrides[0].on_gpu);
+  EXPECT_EQ(overrides[1].pattern, "blk=3");
+  EXPECT_TRUE(overrides[1].on_gpu);
+  for (const char* wrong : {"-ngl some", "-ngl -5", "-ot =CPU", "-ot abc", "-ot a=", "-ot ([=CPU", "-ncmoe x"})
+    EXPECT_THROW(Line{wrong}, options::UsageError) << wrong;
+}
+
+TEST(OptionTable, DevicesAreListed) {
+  EXPECT_EQ(devices_text({}),
+            "Available devices:\n  none: no Vulkan driver answers; everything runs on the CPU\n");
+  DeviceInfo d;
+  d.name = "Vulkan0", d.description = "A\x1b[31mGPU", d.memory_bytes = 3ull << 30, d.free_bytes = 2ull << 30;
+  EXPECT_THAT(devices_text({d}), HasSubstr("(3072 MiB, 2048 MiB free)\n"));
+  EXPECT_THAT(devices_text({d}), Not(HasSubstr("\x1b")));
+  d.software = true;
+  EXPECT_THAT(devices_text({d}), HasSubstr("imitated on the CPU"));
 }
 
 // Spellings of llama-server, of today and of former years: each must parse.
@@ -309,7 +341,6 @@ TEST(ReadyBlock, SaysWhatBecameOfEachFlag) {
   ready.info.notes = {"A block of the file is not used."};
   const std::string text = ready.block(Line(kMissionLine));
   EXPECT_THAT(text, HasSubstr("-md Qwen3-1.7B-Q8_0.gguf: draft models and choosing a drafter are still to come"));
-  EXPECT_THAT(text, HasSubstr("-ngl 999, -ngld 999: GPUs are still to come"));
   EXPECT_THAT(text, HasSubstr("-b 4096, --ubatch-size 2048: prompts are read 2048 tokens at a time"));
   EXPECT_THAT(text, HasSubstr("--no-mmap: weights are read straight into memory, once"));
   EXPECT_THAT(text, HasSubstr("-fa on: attention is always flash attention"));

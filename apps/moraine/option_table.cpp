@@ -405,6 +405,7 @@ options::Table option_table(Settings& s) {
   add_cache_options(t, s);
   add_doctor_options(t, s);
   add_connect_options(t, s);
+  add_gpu_options(t, s);
   add_log_options(t, s);
   add_compat_options(t);
   return t;

@@ -46,6 +46,7 @@ void add_cache_options(options::Table& table, Settings& settings);
 void add_compat_options(options::Table& table);
 void add_connect_options(options::Table& table, Settings& settings);
 void add_doctor_options(options::Table& table, Settings& settings);
+void add_gpu_options(options::Table& table, Settings& settings);
 void add_hub_options(options::Table& table, Settings& settings);
 void add_servers_options(options::Table& table, Settings& settings);
 

@@ -77,7 +77,7 @@ struct Settings {
   server::ApiOptions api;  // sampling and n_predict hold for `run` too
   http::ServerOptions http;
 
-  bool help = false, version = false;
+  bool help = false, version = false, list_devices = false;
 
   std::string chat_template_file, api_key_file, grammar_file, json_schema_file;
   int32_t drain_timeout_s = 30;

@@ -30,7 +30,8 @@ struct DraftModelOptions {
   int32_t n_threads = 0;  // 0: as the model
   KvType kv_type_k = KvType::kF16;
   KvType kv_type_v = KvType::kF16;
-  float p_min = 0.5f;  // a draft ends before a token that it takes to be less likely
+  DeviceOptions device;  // where it runs
+  float p_min = 0.5f;    // a draft ends before a token that it takes to be less likely
 };
 
 // Guessing ahead: drafted tokens are computed with the next one in one step, and stand where they are what

@@ -100,8 +100,6 @@ std::optional<plan::DeviceMemory> VulkanBackend::device_memory() const {
 }
 
 void VulkanBackend::set_kv(const plan::KvShape& shape, KvType k, KvType v) {
-  if (k == KvType::kQ8_0 || v == KvType::kQ8_0)
-    throw Error(ErrorCode::kUnsupported, "A q8_0 cache does not run on Vulkan yet. Use -ctk f16 -ctv f16.");
   kv_ = lay_out_kv(shape, k, v);
   kv_k_ = k, kv_v_ = v;
   pages_.set_piece_bytes(kv_.page_bytes);
@@ -141,6 +139,12 @@ plan::StateId VulkanBackend::allocate_state() {
 
 void VulkanBackend::copy_state(plan::StateId to, plan::StateId from) {
   if (state_bytes() > 0) opened_->transfers.copy(states_.place(to), states_.place(from), state_bytes());
+}
+
+// Wider subgroups do not make wider workgroups: those of 64 lanes serve them.
+uint32_t VulkanBackend::lanes() const {
+  if (options_.lanes != 0) return options_.lanes;
+  return physical_.subgroup_size >= 64 ? 64 : physical_.subgroup_size >= 32 ? 32 : 8;
 }
 
 std::unique_ptr<plan::Executable> VulkanBackend::prepare(const plan::Plan& plan,

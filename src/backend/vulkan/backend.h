@@ -74,6 +74,7 @@ class VulkanBackend final : public plan::Backend {
   const StateLayout& state_layout() const { return state_layout_; }
   KvType kv_type_k() const { return kv_k_; }
   KvType kv_type_v() const { return kv_v_; }
+  uint32_t lanes() const;  // of a workgroup
   double slice_seconds() const { return options_.slice_seconds; }
   MemoryUse memory_use() const {
     return options_.unmapped_memory ? MemoryUse::kDeviceUnmapped : MemoryUse::kDevice;

@@ -1,7 +1,8 @@
-// A plan made ready for Vulkan: one command buffer, recorded once and replayed by every step. The
-// number of rows stays symbolic in it: each dispatch takes its y from a record in the step buffer
-// (indirect dispatch), and shaders that handle several rows at once read the count there.
-// executable.cpp fills the step buffer and submits, in slices (submission.h); record.cpp turns ops into
+// A plan made ready for Vulkan: recorded once and replayed by every step. The number of rows stays symbolic:
+// each dispatch takes its extent from a record in the step buffer (indirect dispatch), and shaders that
+// handle several rows at once read the count there. There are two recordings, of the same arithmetic: one for
+// few rows (decoding, verification), which gives each partition of a long context a workgroup, and one for
+// many. executable.cpp fills the step buffer and submits, in slices (submission.h); record*.cpp turn ops into
 // dispatches. Prepared before the weights have their place it knows its size and takes no memory.
 #pragma once
 
@@ -16,17 +17,42 @@
 
 namespace moraine::vulkan {
 
+// A sequence of a step, as shaders read it (common.glsl).
+struct SequenceInfo {
+  int32_t first, n;  // its rows in the step
+  int32_t n_sure;    // of these, the first ones: the others are tentative
+  int32_t table;     // where its pages begin in `pages`
+  int32_t record;    // where its tentative rows are recorded
+  int32_t unused;
+  uint64_t state;  // address
+};
+static_assert(sizeof(SequenceInfo) == 32);
+
 // What a step says, in one host-written buffer. Offsets in bytes.
 struct StepLayout {
-  uint64_t counts = 0;          // int32 rows, outputs
+  uint64_t counts = 0;          // int32 by Count
   uint64_t arguments = 0;       // VkDispatchIndirectCommand by dispatch
   uint64_t tokens = 0;          // int32 [max_rows]
   uint64_t positions = 0;       // int32 [max_rows]
-  uint64_t tables = 0;          // int32 [max_rows]: where in `pages` the row's sequence begins
+  uint64_t sequence_of = 0;     // int32 [max_rows]: into sequences
+  uint64_t sequences = 0;       // SequenceInfo [max_rows]
   uint64_t output_rows = 0;     // int32 [max_outputs]
   uint64_t pages = 0;           // uint64 device addresses
   uint64_t max_pages = 0;       // entries there
   std::vector<uint64_t> ropes;  // float [max_rows][2][n_pairs] by rope table
+  uint64_t size = 0;
+};
+
+// Scratch besides values: what one op leaves for its own next dispatch. Offsets in bytes from its begin.
+struct WorkLayout {
+  static constexpr int kQuantSlots = 4;
+  uint64_t quant = 0, quant_slot_bytes = 0;  // rows as int8 (shaders/quantized.glsl)
+  uint64_t partials = 0;                     // of attention by partition
+  int32_t most_partitions = 1;
+  // Experts, by pair or place: record_moe.cpp.
+  uint64_t expert = 0, expert_weight = 0, pair_at = 0, place = 0, tiles = 0, hidden = 0, hidden_quant = 0,
+           products = 0;
+  uint64_t heads = 0, gates = 0;  // of the delta rule: record_delta_net.cpp
   uint64_t size = 0;
 };
 
@@ -36,32 +62,50 @@ class VulkanExecutable final : public plan::Executable {
 
   uint64_t scratch_bytes() const override { return bytes_; }
   uint64_t device_scratch_bytes() const override { return bytes_; }
-  void keep(std::span<const int32_t>) noexcept override {}  // no recurrent layers yet
   plan::Status submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept override;
+  void keep(std::span<const int32_t> rows) noexcept override;
 
-  int32_t n_dispatches() const { return static_cast<int32_t>(grids_.size()); }
-  int32_t n_barriers() const { return n_barriers_; }
+  // Of a step of this many rows.
+  int32_t n_dispatches(int32_t rows) const { return static_cast<int32_t>(recording_for(rows).grids.size()); }
+  int32_t n_barriers(int32_t rows) const { return recording_for(rows).n_barriers; }
   const Submission& submission() const { return submission_; }  // how the last step went
 
  private:
   friend class OpRecorder;
 
-  // How many workgroups a dispatch has: x, and one for each rows_per_group rows.
-  struct Grid {
-    uint32_t x;
-    plan::Extent extent;
-    uint32_t rows_per_group;
-  };
   struct RopeTable {
     plan::RopeParams params;
     std::vector<float> freq;
   };
+  struct Recording {
+    explicit Recording(Device& device) : commands(device) {}
+    CommandList commands;             // pieces, in order
+    std::optional<SliceClock> clock;  // of commands, once they are recorded
+    std::vector<Grid> grids;          // by dispatch
+    int32_t n_barriers = 0;
+  };
+  // Where a delta net's tentative rows are recorded: its inputs, as they lie in the step.
+  struct DeltaRecord {
+    uint64_t qkv = 0, a = 0, b = 0;  // offsets in records_
+  };
+  // What the last step left tentative, by its sequences.
+  struct Tentative {
+    plan::StateId state;
+    int32_t record, n;
+  };
 
   void find_ropes();
   void lay_out_step();
-  void record();  // record.cpp
+  void lay_out_work();
+  void lay_out_records();
+  void record(Recording& recording, bool few);
+  void record_keep();
+  const Recording& recording_for(int32_t rows) const;
+  VkResult run(Recording& recording) noexcept;
   size_t rope_index(const plan::RopeParams& params) const;
-  void write_step(const plan::Step& step) noexcept;
+  void write_step(const plan::Step& step, const Recording& recording) noexcept;
+  int32_t write_sequences(const plan::Step& step) noexcept;  // how many there are
+  void write_counts(const Recording& recording) noexcept;
   template <class T>
   T* in_step(uint64_t offset) {
     return reinterpret_cast<T*>(step_buffer_->mapped() + offset);
@@ -71,16 +115,20 @@ class VulkanExecutable final : public plan::Executable {
   const plan::Plan& plan_;
   plan::StepLimits limits_;
   plan::ScratchLayout scratch_layout_;
+  WorkLayout work_;
+  std::vector<DeltaRecord> delta_records_;  // by op in the order of the plan; empty without tentative rows
+  uint64_t records_bytes_ = 0;
   std::vector<RopeTable> ropes_;
   StepLayout step_;
-  std::vector<Grid> grids_;  // by dispatch
-  std::unique_ptr<Buffer> scratch_, step_buffer_, logits_;
-  CommandList commands_;  // pieces of the recording, in order
+  int32_t counts_[kNumCounts] = {};  // of the step that is being submitted
+  int32_t n_partitions_ = 1;         // of its longest sequence
+  std::vector<Tentative> tentative_;
   Submission submission_;
-  std::optional<SliceClock> clock_;  // of commands_, once they are recorded
-  uint64_t bytes_ = 0;               // of scratch, step inputs and logits
-  int32_t n_barriers_ = 0;
-  bool reads_cache_ = false;  // without attention a step needs no page tables
+  uint64_t bytes_ = 0;  // of scratch, step inputs, records and logits
+  std::unique_ptr<Buffer> scratch_, step_buffer_, logits_, records_;
+  std::unique_ptr<Recording> few_, many_, keep_;  // many_, keep_: null where limits leave no need
+  bool reads_cache_ = false;                      // without attention a step needs no page tables
+  bool has_state_ = false;
 };
 
 }  // namespace moraine::vulkan

@@ -9,38 +9,60 @@ namespace moraine::vulkan {
 namespace {
 
 // clang-format off
-constexpr uint32_t kEmbedCode[] = {
-#include "embed.inc"
-};
-constexpr uint32_t kRmsNormCode[] = {
-#include "rms_norm.inc"
-};
-constexpr uint32_t kMatmulCode[] = {
-#include "matmul.inc"
-};
-constexpr uint32_t kGatedFfnCode[] = {
-#include "gated_ffn.inc"
-};
-constexpr uint32_t kRopeCode[] = {
-#include "rope.inc"
-};
-constexpr uint32_t kStoreKvCode[] = {
-#include "store_kv.inc"
+constexpr uint32_t kAddCode[] = {
+#include "add.inc"
 };
 constexpr uint32_t kAttendCode[] = {
 #include "attend.inc"
 };
-constexpr uint32_t kAddCode[] = {
-#include "add.inc"
+constexpr uint32_t kDeltaInputsCode[] = {
+#include "delta_inputs.inc"
+};
+constexpr uint32_t kDeltaRuleCode[] = {
+#include "delta_rule.inc"
+};
+constexpr uint32_t kEmbedCode[] = {
+#include "embed.inc"
+};
+constexpr uint32_t kGateCode[] = {
+#include "gate.inc"
 };
 constexpr uint32_t kGatherCode[] = {
 #include "gather.inc"
 };
+constexpr uint32_t kMatmulCode[] = {
+#include "matmul.inc"
+};
+constexpr uint32_t kMergePartitionsCode[] = {
+#include "merge_partitions.inc"
+};
+constexpr uint32_t kQuantizeCode[] = {
+#include "quantize.inc"
+};
+constexpr uint32_t kRmsNormCode[] = {
+#include "rms_norm.inc"
+};
+constexpr uint32_t kRopeCode[] = {
+#include "rope.inc"
+};
+constexpr uint32_t kRouteCode[] = {
+#include "route.inc"
+};
+constexpr uint32_t kSortPairsCode[] = {
+#include "sort_pairs.inc"
+};
+constexpr uint32_t kStoreKvCode[] = {
+#include "store_kv.inc"
+};
+constexpr uint32_t kSumExpertsCode[] = {
+#include "sum_experts.inc"
+};
 // clang-format on
 
-constexpr std::span<const uint32_t> kCode[] = {kEmbedCode,    kRmsNormCode, kMatmulCode,
-                                               kGatedFfnCode, kRopeCode,    kStoreKvCode,
-                                               kAttendCode,   kAddCode,     kGatherCode};
+constexpr std::span<const uint32_t> kCode[] = {
+    kAddCode,    kAttendCode,    kDeltaInputsCode,     kDeltaRuleCode, kEmbedCode,   kGateCode,
+    kGatherCode, kMatmulCode,    kMergePartitionsCode, kQuantizeCode,  kRmsNormCode, kRopeCode,
+    kRouteCode,  kSortPairsCode, kStoreKvCode,         kSumExpertsCode};
 
 }  // namespace
 
@@ -69,7 +91,7 @@ Pipelines::~Pipelines() {
   device_.api().DestroyPipelineLayout(device_.handle(), layout_, nullptr);
 }
 
-VkPipeline Pipelines::get(Shader shader, Constants constants) {
+VkPipeline Pipelines::get(Shader shader, const Constants& constants) {
   const std::lock_guard lock(mutex_);
   VkPipeline& pipeline = pipelines_[{shader, constants}];
   if (pipeline) return pipeline;
@@ -81,8 +103,10 @@ VkPipeline Pipelines::get(Shader shader, Constants constants) {
   VkShaderModule module = VK_NULL_HANDLE;
   check(api.CreateShaderModule(device_.handle(), &module_info, nullptr, &module), "loading a shader");
 
-  const VkSpecializationMapEntry entries[] = {{0, 0, 4}, {1, 4, 4}};
-  const VkSpecializationInfo specialization = {2, entries, sizeof(Constants), constants.data()};
+  std::vector<VkSpecializationMapEntry> entries;
+  for (uint32_t i = 0; i < constants.size(); ++i) entries.push_back({i, 4 * i, 4});
+  const VkSpecializationInfo specialization = {static_cast<uint32_t>(entries.size()), entries.data(),
+                                               4 * constants.size(), constants.data()};
   VkComputePipelineCreateInfo info = {VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
   info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
   info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;

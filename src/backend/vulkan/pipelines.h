@@ -2,22 +2,40 @@
 // 128 bytes of push constants, no descriptors.
 #pragma once
 
-#include <array>
 #include <map>
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "backend/vulkan/device.h"
 
 namespace moraine::vulkan {
 
-enum class Shader : uint8_t { kEmbed, kRmsNorm, kMatmul, kGatedFfn, kRope, kStoreKv, kAttend, kAdd, kGather };
+// One for each file of shaders/*.comp, by name; pipelines.cpp lists their code in this order.
+enum class Shader : uint8_t {
+  kAdd,
+  kAttend,
+  kDeltaInputs,
+  kDeltaRule,
+  kEmbed,
+  kGate,
+  kGather,
+  kMatmul,
+  kMergePartitions,
+  kQuantize,
+  kRmsNorm,
+  kRope,
+  kRoute,
+  kSortPairs,
+  kStoreKv,
+  kSumExperts,
+};
 
 constexpr uint32_t kMaxPushBytes = 128;  // what every device has
 
-// Specialization constants 0 and 1.
-using Constants = std::array<uint32_t, 2>;
+// Specialization constants from 0 on; constant 0 is the number of lanes of a workgroup in every shader.
+using Constants = std::vector<uint32_t>;
 
 class Pipelines {
  public:
@@ -29,7 +47,7 @@ class Pipelines {
 
   VkPipelineLayout layout() const { return layout_; }
   // Made at the first call, some milliseconds; throws Error.
-  VkPipeline get(Shader shader, Constants constants = {});
+  VkPipeline get(Shader shader, const Constants& constants);
   // Keeps what was compiled, if anything was. A folder that cannot be written is no reason to fail.
   void save() noexcept;
 

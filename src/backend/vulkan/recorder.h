@@ -26,8 +26,21 @@ class HazardTracker {
   std::vector<Range> reads_, writes_;
 };
 
-// Of how many workgroups a dispatch consists: x is fixed when recorded, y is read from an
-// indirect-dispatch record of the step buffer.
+// What a step has so many of; the order of the step buffer's counts.
+enum class Count : uint8_t { kRows, kOutputs, kSequences };
+constexpr int kNumCounts = 3;
+
+// How many workgroups a dispatch has, told when a step is submitted: x; y = ceil(count * times / per), of
+// experts' tiles at most; z = 1 or the step's partitions of keys.
+struct Grid {
+  uint32_t x = 1;
+  Count count = Count::kRows;
+  uint32_t times = 1, per = 1;
+  uint32_t n_experts = 0;  // not 0: a tile of `per` pairs may end early, once for each expert that was chosen
+  bool by_partition = false;
+};
+
+// A dispatch takes its grid from an indirect-dispatch record of the step buffer.
 struct Dispatch {
   VkPipeline pipeline;
   uint64_t arguments_offset;  // of its VkDispatchIndirectCommand in the step buffer

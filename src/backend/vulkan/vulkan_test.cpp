@@ -297,8 +297,8 @@ TEST_F(Ops, IndependentDispatchesShareABarrier) {
   c.rows = {1};
   c.run(gpu);
   VulkanExecutable exe(gpu, p, {4, 4, 256});
-  EXPECT_EQ(exe.n_dispatches(), 4);
-  EXPECT_EQ(exe.n_barriers(), 4);  // at the start, after embed, after the products, for the host
+  EXPECT_EQ(exe.n_dispatches(1), 4);
+  EXPECT_EQ(exe.n_barriers(1), 4);  // at the start, after embed, after the products, for the host
 }
 
 TEST_F(Ops, PagesAreReused) {
@@ -331,7 +331,7 @@ TEST_F(Ops, Refusals) {
               ::testing::AllOf(::testing::HasSubstr("Vulkan99"), ::testing::HasSubstr("Vulkan0")));
   VulkanBackend gpu(options_);
   EXPECT_THAT(
-      error_of([&] { gpu.set_kv({{{1, 32}}}, KvType::kQ8_0, KvType::kF16); }, ErrorCode::kUnsupported),
+      error_of([&] { gpu.set_kv({{{1, 40}}}, KvType::kQ8_0, KvType::kF16); }, ErrorCode::kUnsupported),
       ::testing::HasSubstr("-ctk f16"));
   // Each of them is allowed, all together are more than there is: told before anything is taken.
   gpu.declare_weights(

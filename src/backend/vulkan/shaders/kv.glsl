@@ -1,19 +1,31 @@
-// Where keys and values lie: pages of 256 positions, all layers; for each layer and KV head K is
-// [256][head_dim], then V alike, in float16 or float32. tables[row] says where in `pages` (the device
-// addresses of pages) the row's sequence begins.
-layout(constant_id = 0) const int kFormatK = 0;  // 0: float16, 1: float32
-layout(constant_id = 1) const int kFormatV = 0;
+// Where keys and values lie: pages of 256 positions, as the CPU has them. Of one head:
+//   K f16  [32][head_dim][8 keys]      K q8_0 [32][head_dim / 32]{f16 d[8]; int8 q[32][8 keys]}
+//   V f16  [256][head_dim]             V q8_0 [256][head_dim / 32]{f16 d; int8 q[32]}
+// and f32 as f16 with four bytes. A sequence's table says where its pages' addresses begin in `pages`.
+#extension GL_EXT_shader_8bit_storage : require
+layout(buffer_reference, std430, buffer_reference_align = 1) buffer Bytes { int8_t v[]; };
+
+layout(constant_id = 1) const int kFormatK = 0;  // 0: f16, 1: q8_0, 2: f32; KvType's values
+layout(constant_id = 2) const int kFormatV = 0;
+const int kKvF16 = 0, kKvQ8 = 1, kKvF32 = 2;
 const int kPageTokens = 256;
 
-// Four values from a multiple of four; head_dim is one.
-vec4 kv_load4(int format, uint64_t head, int index) {
-  return format == 0 ? vec4(Half4s(head).v[index / 4]) : ConstVec4s(head).v[index / 4];
+uint64_t kv_head_bytes(int format, int head_dim) {
+  const int n = kPageTokens * head_dim;
+  return uint64_t(format == kKvF16 ? 2 * n : format == kKvQ8 ? n / 32 * 34 : 4 * n);
 }
-void kv_store(int format, uint64_t head, int index, float x) {
-  if (format == 0)
-    Halves(head).v[index] = float16_t(x);
-  else
-    Floats(head).v[index] = x;
+
+// Value i of a slot's key; `head` is the address of the head's keys in a page.
+float load_k(uint64_t head, int head_dim, int slot, int i) {
+  const int at = (slot / 8 * head_dim + i) * 8 + slot % 8;
+  if (kFormatK == kKvF16) return half_bits(uint(Halves(head).v[at]));
+  if (kFormatK == kKvF32) return ConstFloats(head).v[at];
+  const int block = (slot / 8 * (head_dim / 32) + i / 32) * 272;
+  return half_bits(uint(Halves(head).v[block / 2 + slot % 8])) * float(int(Bytes(head).v[block + 16 + i % 32 * 8 + slot % 8]));
 }
-// Bytes of one head's keys or values in a page.
-uint64_t kv_head_bytes(int format, int head_dim) { return uint64_t(kPageTokens * head_dim) * (format == 0 ? 2ul : 4ul); }
+float load_v(uint64_t head, int head_dim, int slot, int i) {
+  if (kFormatV == kKvF16) return half_bits(uint(Halves(head).v[slot * head_dim + i]));
+  if (kFormatV == kKvF32) return ConstFloats(head).v[slot * head_dim + i];
+  const int block = (slot * (head_dim / 32) + i / 32) * 34;
+  return half_bits(uint(Halves(head).v[block / 2])) * float(int(Bytes(head).v[block + 2 + i % 32]));
+}
