@@ -2,9 +2,14 @@
 //
 // A tile multiplies bytes over 64 values at once, more than a scale spans. So the integer scales go into the
 // weights first: (u - offset) * scale has at most 13 bits and becomes two planes of bytes, low and 256 times
-// high, each a tile of its own; a whole block is then four products of each plane, and the sums are the exact
-// int32 of kernels/scalar/matmul.cpp. One block of sixteen weight rows is unpacked into 8 KB and used by all
-// activation rows, which are read as they lie; y carries the sums from block to block.
+// high, each a tile of its own; a block is then four products of each plane, and the sums are the exact int32
+// of kernels/scalar/matmul.cpp.
+//
+// A block's activations are packed first: as they lie, rows fall on a few sets of the first-level cache. Then
+// sixteen weight rows after the other are unpacked into 8 KB and meet all of them, 64 rows at a time: the
+// tile unit multiplies them two tiles by two planes, the vector unit scales what came out; y carries the sums
+// from block to block. (The two units side by side, some rows' sums scaled between others' products, were
+// slower.)
 #include "backend/cpu/kernels/amx/kernels.h"
 #include "backend/cpu/kernels/amx/tiles.h"
 #include "backend/cpu/kernels/avx512/block256.h"
@@ -15,18 +20,21 @@ namespace {
 
 using namespace avx512;
 
+constexpr int kWidth = 256;
+
 template <class F>
 struct Panel {
   Scales<F::kScales, F::kMins> scales;
   __m512i factors[8];         // of the mins
   __m512i low[64], high[64];  // [16 steps of 4 values][16 rows], four tiles each
 
-  MORAINE_INLINE void unpack(const Pair& w) {
+  // next: what will be unpacked after this.
+  MORAINE_INLINE void unpack(const Pair& w, const Pair& next) {
     F::read(w, scales);
     if constexpr (F::kMins) sum_factors<F>(scales, factors);
     for_each_part([&]<int j>() __attribute__((always_inline)) {
       __m512i u[8];
-      prefetch<F::kBytes / 8>(w + j * (F::kBytes / 8));
+      fetch<j*(F::kBytes / 8), F::kBytes / 8>(next);
       F::template part<j>(w, u);
       constexpr int kHalves = F::kScales / 8;
 #pragma GCC unroll 8
@@ -47,10 +55,11 @@ struct Panel {
   }
 };
 
-// Exact sums of a tile of rows: low + 256 * high.
+constexpr int kRows = 64;  // of activations between two looks at their sums
+
+// Exact sums: low + 256 * high.
 struct Sums {
-  Rows rows;
-  alignas(64) int32_t low[kTileRows][16], high[kTileRows][16];
+  alignas(64) int32_t low[kRows][16], high[kRows][16];
 };
 
 // What a block of a pair of groups is multiplied by and added to.
@@ -59,69 +68,90 @@ struct Place {
   __mmask16 lanes;
 };
 
-// Rows begin..begin+3 of s, scaled and added to what y holds or, with the first block, to nothing.
+// The sums of the 32 packed rows at x, or of 16.
+template <class F, bool kTwo>
+MORAINE_INLINE void multiply(Tiles& tiles, const Panel<F>& p, const int8_t (*x)[kWidth], int32_t (*low)[16],
+                             int32_t (*high)[16]) {
+  constexpr int kLow = kSums, kHigh = kSums + 1, kLow2 = kSums + 2, kHigh2 = kSums + 3;
+  tiles.zero<kLow>();
+  tiles.zero<kHigh>();
+  if constexpr (kTwo) tiles.zero<kLow2>(), tiles.zero<kHigh2>();
+#pragma GCC unroll 4
+  for (int t = 0; t < 4; ++t) {
+    tiles.load<kX>(x[0] + 64 * t, kWidth);
+    tiles.load<kWeights>(p.low + 16 * t, 64);
+    tiles.load<kWeights + 1>(p.high + 16 * t, 64);
+    if constexpr (kTwo) tiles.load<kX + 1>(x[kTileRows] + 64 * t, kWidth);
+    tiles.add_unsigned<kLow, kX, kWeights>();
+    tiles.add_signed<kHigh, kX, kWeights + 1>();
+    if constexpr (kTwo) {
+      tiles.add_unsigned<kLow2, kX + 1, kWeights>();
+      tiles.add_signed<kHigh2, kX + 1, kWeights + 1>();
+    }
+  }
+  tiles.store<kLow>(low, 64);
+  tiles.store<kHigh>(high, 64);
+  if constexpr (kTwo) {
+    tiles.store<kLow2>(low + kTileRows, 64);
+    tiles.store<kHigh2>(high + kTileRows, 64);
+  }
+}
+
+// n_rows from m, scaled and added to what y holds or, with the first block, to nothing.
 template <class F>
-MORAINE_INLINE void finish(const MatmulArgs& a, const Panel<F>& p, const Place& at, const Sums& s,
-                           int begin) {
-  const Activations x = activations<256>(a.x, s.rows.m, at.b);
-  float* y = a.y + s.rows.m * a.y_stride + 8 * at.g;
-  const int end = begin + 4 < s.rows.n ? begin + 4 : s.rows.n;
-  for (int i = begin; i < end; ++i) {
+MORAINE_INLINE void finish(const MatmulArgs& a, const Panel<F>& p, const Place& at, const Sums& s, int m,
+                           int n_rows) {
+  const Activations x = activations<kWidth>(a.x, m, at.b);
+  float* y = a.y + m * a.y_stride + 8 * at.g;
+  const __mmask16 carried = at.b == 0 ? 0 : at.lanes;
+#pragma GCC unroll 2
+  for (int i = 0; i < n_rows; ++i) {
     const __m512i dot =
         _mm512_add_epi32(_mm512_load_si512(s.low[i]), _mm512_slli_epi32(_mm512_load_si512(s.high[i]), 8));
     __m512i mins = _mm512_setzero_si512();
     if constexpr (F::kMins) mins = add_sums(mins, p.factors, x.sums + i * x.s_stride);
-    const __m512 acc = at.b == 0 ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(at.lanes, y + i * a.y_stride);
+    const __m512 acc = _mm512_maskz_loadu_ps(carried, y + i * a.y_stride);
     _mm512_mask_storeu_ps(y + i * a.y_stride, at.lanes,
                           add_block<F>(p.scales, dot, mins, x.d[i * x.d_stride], acc));
   }
 }
 
-// The sums of `rows` into `now`, while `before` is finished. kOdd: of every other tile of rows.
-template <class F, int kOdd>
-MORAINE_INLINE void multiply(const MatmulArgs& a, Tiles& tiles, const Panel<F>& p, const Place& at, Rows rows,
-                             Sums& now, const Sums& before) {
-  int8_t copy[kTileRows][256];
-  const Quants x = whole_tile(activations<256>(a.x, rows.m, at.b), rows.n, 256, copy);
-  constexpr int kLow = kSums + 2 * kOdd, kHigh = kLow + 1;
-  tiles.zero<kLow>();
-  tiles.zero<kHigh>();
-#pragma GCC unroll 4
-  for (int t = 0; t < 4; ++t) {
-    tiles.load<kX + kOdd>(x.q + 64 * t, x.stride);
-    tiles.load<kWeights>(p.low + 16 * t, 64);
-    tiles.add_unsigned<kLow, kX + kOdd, kWeights>();
-    tiles.load<kWeights + 1>(p.high + 16 * t, 64);
-    tiles.add_signed<kHigh, kX + kOdd, kWeights + 1>();
-    finish(a, p, at, before, 4 * t);
+// A pair of groups times the rows from m, which are packed.
+template <class F>
+MORAINE_INLINE void multiply_all(const MatmulArgs& a, Tiles& tiles, const Panel<F>& p, const Place& at,
+                                 const int8_t (*x)[kWidth], int m, int n_rows) {
+  Sums s;
+  for (int i = 0; i < n_rows; i += kRows) {
+    const int n = n_rows - i < kRows ? n_rows - i : kRows;
+    int r = 0;
+    for (; r + kTileRows < n; r += 2 * kTileRows)
+      multiply<F, true>(tiles, p, x + i + r, s.low + r, s.high + r);
+    if (r < n) multiply<F, false>(tiles, p, x + i + r, s.low + r, s.high + r);
+    finish(a, p, at, s, m + i, n);
   }
-  tiles.store<kLow>(now.low, 64);
-  tiles.store<kHigh>(now.high, 64);
-  now.rows = rows;
 }
 
 template <class F>
 void matmul(const MatmulArgs& a) {
   Tiles tiles(64);
   Panel<F> p;
-  Sums even, odd;
-  for (int g = 0; g < a.n_groups; g += 2)
-    for (int b = 0; b < a.k / 256; ++b) {
-      const Pair w = pair_of(a, g) + static_cast<int64_t>(b) * F::kBytes;
-      p.unpack(w);
-      const Place at = {g, b, w.lanes};
-      even.rows = odd.rows = {};
-      int m = 0;
-      for (; m < a.n_rows; m += kTileRows) {
-        const Rows rows = {m, a.n_rows - m < kTileRows ? a.n_rows - m : kTileRows};
-        if (m / kTileRows % 2 == 0)
-          multiply<F, 0>(a, tiles, p, at, rows, even, odd);
-        else
-          multiply<F, 1>(a, tiles, p, at, rows, odd, even);
+  alignas(64) int8_t x[kPackedRows][kWidth];
+  const int n_blocks = a.k / kWidth;
+  const auto weights = [&](int g, int b) { return pair_of(a, g) + static_cast<int64_t>(b) * F::kBytes; };
+  for (int m = 0; m < a.n_rows; m += kPackedRows) {
+    const int n_rows = a.n_rows - m < kPackedRows ? a.n_rows - m : kPackedRows;
+    for (int first = 0; first < a.n_groups; first += kPackedGroups) {
+      const int end = first + kPackedGroups < a.n_groups ? first + kPackedGroups : a.n_groups;
+      for (int b = 0; b < n_blocks; ++b) {
+        pack<kWidth>(a.x, m, n_rows, b, x);
+        for (int g = first; g < end; g += 2) {
+          const Pair w = weights(g, b);
+          p.unpack(w, g + 2 < end ? weights(g + 2, b) : weights(first, b + 1));
+          multiply_all<F>(a, tiles, p, {g, b, w.lanes}, x, m, n_rows);
+        }
       }
-      const Sums& last = m / kTileRows % 2 ? even : odd;
-      for (int i = 0; i < kTileRows; i += 4) finish(a, p, at, last, i);
     }
+  }
 }
 
 }  // namespace

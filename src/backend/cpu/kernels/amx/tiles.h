@@ -68,6 +68,28 @@ struct Quants {
   int64_t stride;
 };
 
+constexpr int kPackedRows = 128;   // of activations, together
+constexpr int kPackedGroups = 16;  // of weights that meet them before the next are packed
+
+// Block b of rows m..m+n_rows-1, one behind the other. What lies behind the last is anything.
+template <int kWidth>
+MORAINE_INLINE void pack(const QuantRows& x, int m, int n_rows, int b, int8_t (*to)[kWidth]) {
+  const int8_t* q = x.q + m * x.q_stride + static_cast<int64_t>(kWidth) * b;
+  for (int i = 0; i < n_rows; ++i, q += x.q_stride)
+#pragma GCC unroll 4
+    for (int c = 0; c < kWidth; c += 64) _mm512_store_si512(to[i] + c, _mm512_loadu_si512(q + c));
+}
+
+// Bytes begin..begin+n-1 of both groups, towards the first-level cache.
+template <int begin, int n>
+MORAINE_INLINE void fetch(const avx512::Pair& w) {
+#pragma GCC unroll 8
+  for (int i = begin / 64 * 64; i < begin + n; i += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(w.w0 + i), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(w.w1 + i), _MM_HINT_T0);
+  }
+}
+
 // Fewer rows than a tile's are copied: a tile's loads would read what lies behind the last row.
 MORAINE_INLINE Quants whole_tile(const Activations& x, int n_rows, int n_bytes,
                                  int8_t (&copy)[kTileRows][256]) {
