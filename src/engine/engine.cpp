@@ -15,15 +15,17 @@
 
 #include "base/system_memory.h"
 #include "cache/disk_tier.h"
-#include "cache/slot_file.h"
 #include "cache/timeline.h"
 #include "engine/batch.h"
 #include "engine/devices.h"
 #include "engine/identity.h"
 #include "engine/memory.h"
+#include "engine/model_drafter.h"
 #include "engine/model_info.h"
 #include "engine/prepared.h"
-#include "speculation/drafter.h"
+#include "engine/slots.h"
+#include "engine/speculator.h"
+#include "engine/trouble.h"
 #include "tokenizer/load.h"
 
 namespace moraine {
@@ -42,22 +44,6 @@ constexpr uint64_t kMemoryReserve = 256ull << 20;  // bytes the cache leaves to 
 constexpr std::chrono::milliseconds kReliefInterval{500};
 constexpr std::chrono::seconds kSaveAtEnd{5};  // most that closing waits for the disk
 
-// What f threw, as the error one generation ends with: nothing may end the engine's thread.
-template <class F>
-std::optional<Error> trouble_of(F&& f) {
-  try {
-    f();
-    return std::nullopt;
-  } catch (const Error& e) {
-    return e;
-  } catch (const std::bad_alloc&) {
-    return Error(ErrorCode::kOutOfMemory,
-                 "The system has no memory left for this generation; free some and send it again.");
-  } catch (const std::exception& e) {
-    return Error(ErrorCode::kInternal, fmt::format("The generation failed: {}.", e.what()));
-  }
-}
-
 class EngineImpl final : public Engine {
  public:
   EngineImpl(const EngineOptions& options, const ProgressFn& progress);
@@ -69,20 +55,18 @@ class EngineImpl final : public Engine {
   EngineStats stats() const override;
   std::shared_ptr<Generation> generate(GenerationRequest request,
                                        std::shared_ptr<GenerationSink> sink) override;
-  SlotReport save_slot(int32_t slot, uint64_t scope, const std::string& path) override;
-  SlotReport restore_slot(int32_t slot, uint64_t scope, const std::string& path) override;
-  SlotReport erase_slot(int32_t slot, uint64_t scope) override;
+  SlotReport save_slot(int32_t slot, uint64_t scope, const std::string& path) override {
+    return slots_.save(slot, scope, path, [this] { return disk_layout(); });
+  }
+  SlotReport restore_slot(int32_t slot, uint64_t scope, const std::string& path) override {
+    return slots_.restore(slot, scope, path, [this] { return disk_layout(); }, info_.n_ctx);
+  }
+  SlotReport erase_slot(int32_t slot, uint64_t scope) override { return slots_.erase(slot, scope); }
 
  private:
-  // What ended last in a place.
-  struct Slot {
-    uint64_t scope = 0;
-    std::vector<TokenId> tokens;
-  };
   // Between two steps, while the caller waits. Throws what `task` throws, Error{kUnavailable} at the end.
   void on_engine_thread(const std::function<void()>& task);
   void run_errands();
-  Slot& slot_of(int32_t slot);
   int32_t free_slot(int32_t wanted) const;
   cache::DiskLayout disk_layout();
   void run();
@@ -90,7 +74,6 @@ class EngineImpl final : public Engine {
   void drop_cancelled();
   void schedule();
   int32_t slice_rows(bool beside_decode) const;
-  void draft(Sequence& s, int32_t other_rows);
   plan::Status forward();
   void collect(plan::Status status);
   bool has_room_for(const Sequence& s);
@@ -104,6 +87,7 @@ class EngineImpl final : public Engine {
   bool waits_for_disk(Sequence& s);
 
   EngineOptions options_;
+  Speculator speculator_;  // before what it leaves room for
   Prepared prepared_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   ModelInfo info_;
@@ -115,9 +99,8 @@ class EngineImpl final : public Engine {
   Batch batch_;
   double seconds_per_row_ = 0;     // of prefill, a moving average
   double seconds_per_decode_ = 0;  // of a step that decodes alone, another
-  std::vector<Slot> slots_;
+  Slots slots_;
   std::optional<ModelIdentity> identity_;
-  speculation::Drafter drafter_;
   size_t first_prefill_ = 0;  // whose turn it is among those that prefill
   Clock::time_point next_relief_{};
 
@@ -135,13 +118,15 @@ class EngineImpl final : public Engine {
 
 EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
     : options_((check_options(options), options)),
-      prepared_(options),
+      speculator_(options, ModelDrafter::open(options)),
+      prepared_(beside_draft(options, speculator_.model())),
       tokenizer_(load_tokenizer(prepared_.file.metadata())),
       info_(describe_model(prepared_.file, *prepared_.model, options.model_path)),
       max_rows_(step_limits(options, 1).max_rows),
       pool_(*prepared_.backend),
       tree_(pool_),
-      drafter_(options.speculation, options.n_parallel + options.speculation.max_draft) {
+      slots_(pool_, tree_, options.n_parallel, [this](const auto& task) { on_engine_thread(task); }) {
+  count_draft(prepared_.memory, speculator_.model());
   const MemoryEstimate& m = prepared_.memory;
   require_fit(m, info_.file_name);  // before the pages that are left are counted
   const int32_t n_vocab = prepared_.model->n_vocab();
@@ -161,7 +146,15 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
   prepared_.load(options_, info_.file_name, progress);
   logits_stride_ = plan::row_stride(n_vocab);
   logits_.reset(new float[logits_stride_ * prepared_.max_outputs]);
-  slots_.resize(options_.n_parallel);
+  if (ModelDrafter* draft = speculator_.model()) {
+    draft->load([&](LoadProgress p) {
+      p.memory = &m;
+      return !progress || progress(p);
+    });
+    info_.draft_model = draft->name();
+    info_.notes.insert(info_.notes.end(), draft->notes().begin(), draft->notes().end());
+  }
+  stats_.drafters = speculator_.stats();
   if (!options_.cache_disk.empty()) open_disk();
   thread_ = std::thread([this] { run(); });
 }
@@ -324,8 +317,6 @@ bool EngineImpl::waits_for_disk(Sequence& s) {
   return s.waits_for_disk;
 }
 
-// ---- Places, for people who name them
-
 void EngineImpl::on_engine_thread(const std::function<void()>& task) {
   std::packaged_task<void()> errand(task);
   auto done = errand.get_future();
@@ -347,13 +338,6 @@ void EngineImpl::run_errands() {
   for (auto& errand : errands) errand();
 }
 
-EngineImpl::Slot& EngineImpl::slot_of(int32_t slot) {
-  if (slot < 0 || slot >= options_.n_parallel)
-    throw Error(ErrorCode::kNotFound,
-                fmt::format("There is no slot {}: they go from 0 to {}.", slot, options_.n_parallel - 1));
-  return slots_[slot];
-}
-
 int32_t EngineImpl::free_slot(int32_t wanted) const {
   const auto is_free = [&](int32_t slot) {
     return std::none_of(running_.begin(), running_.end(), [&](const auto& r) { return r->slot == slot; });
@@ -367,56 +351,6 @@ int32_t EngineImpl::free_slot(int32_t wanted) const {
 cache::DiskLayout EngineImpl::disk_layout() {
   if (!identity_) identity_ = identify(prepared_, max_rows_);
   return {identity_->hash, pool_.page_bytes(), pool_.state_bytes()};
-}
-
-SlotReport EngineImpl::save_slot(int32_t slot, uint64_t scope, const std::string& path) {
-  std::optional<cache::SlotFile> file;
-  const auto let_go = [&] { file.reset(); };  // its pages are this engine's to free
-  on_engine_thread([&] {
-    const Slot& s = slot_of(slot);
-    file.emplace(pool_, tree_, disk_layout(), scope);
-    if (s.scope == scope && !s.tokens.empty() && file->hold(s.tokens)) return;
-    file.reset();
-    throw Error(ErrorCode::kNotFound, fmt::format("Slot {} holds no conversation of yours.", slot));
-  });
-  SlotReport report{static_cast<int32_t>(file->tokens().size()), 0};
-  const auto trouble = trouble_of([&] { report.n_bytes = file->write(path); });
-  on_engine_thread(let_go);
-  if (trouble) throw *trouble;
-  return report;
-}
-
-SlotReport EngineImpl::restore_slot(int32_t slot, uint64_t scope, const std::string& path) {
-  std::optional<cache::SlotFile> file;
-  on_engine_thread([&] {
-    slot_of(slot);
-    file.emplace(pool_, tree_, disk_layout(), scope);
-  });
-  file->open(path, info_.n_ctx);
-  SlotReport report{static_cast<int32_t>(file->tokens().size()), 0};
-  auto trouble = trouble_of([&] {
-    on_engine_thread([&] { file->make_room(); });
-    report.n_bytes = file->read();
-    on_engine_thread([&] {
-      file->join();
-      slot_of(slot) = {scope, file->tokens()};
-    });
-  });
-  on_engine_thread([&] { file.reset(); });
-  if (trouble) throw *trouble;
-  return report;
-}
-
-SlotReport EngineImpl::erase_slot(int32_t slot, uint64_t scope) {
-  SlotReport report;
-  on_engine_thread([&] {
-    Slot& s = slot_of(slot);
-    if (s.scope != scope) return;
-    tree_.forget(scope, s.tokens);
-    report.n_tokens = static_cast<int32_t>(s.tokens.size());
-    s = {};
-  });
-  return report;
 }
 
 // Whether its prompt would fit beside what runs and its prompts: who comes later must not soon make others
@@ -452,8 +386,8 @@ bool EngineImpl::waits_for_company(const Sequence& s) const {
 // Takes a sequence out of the running ones and frees its memory, before its last event is sent: when
 // a client hears of the end, the engine has forgotten it.
 std::shared_ptr<Sequence> EngineImpl::remove(Sequence* s, bool keep) {
-  if (keep && s->slot >= 0)
-    slots_[s->slot] = {s->scope(), {s->tokens().begin(), s->tokens().begin() + s->computed()}};
+  if (keep && s->slot >= 0) slots_.ended(s->slot, s->scope(), s->tokens().first(s->computed()));
+  speculator_.forget(*s);
   s->leave(keep);
   std::lock_guard lock(mutex_);
   const GenerationStats& g = s->stats();
@@ -566,11 +500,15 @@ void EngineImpl::schedule() {
   };
   std::vector<std::shared_ptr<Sequence>> decoding, prefilling;
   for (const auto& s : running_) (s->pending() > 1 ? prefilling : decoding).push_back(s);
+  // Beside a prompt a step's time is the prompt's: nothing is to be gained by guessing.
+  for (const auto& s : decoding) s->draft().tokens.clear();
+  if (prefilling.empty() && options_.speculation.max_draft > 0) speculator_.draft(decoding, max_rows_);
   for (const auto& s : decoding) {
     if (!runs(s)) continue;
-    // Beside a prompt a step's time is the prompt's: nothing is to be gained.
-    if (prefilling.empty()) draft(*s, max_rows_ - room);
-    if (add(s, 1 + static_cast<int32_t>(s->draft().tokens.size())) == 0) s->draft().tokens.clear();
+    auto& draft = s->draft().tokens;
+    const auto wanted = 1 + static_cast<int32_t>(draft.size());
+    if (wanted > 1 && !s->prepare_rows(wanted)) draft.clear();  // never at others' expense
+    if (add(s, 1 + static_cast<int32_t>(draft.size())) == 0) draft.clear();
   }
   const bool beside_decode = !batch_.parts.empty();
   room = std::min(room, slice_rows(beside_decode));
@@ -586,18 +524,6 @@ void EngineImpl::schedule() {
   for (const auto& [s, error] : failed) fail(s.get(), error);
 }
 
-// Guesses what follows the next token, if that is worth its rows of the step; never at others' expense.
-void EngineImpl::draft(Sequence& s, int32_t other_rows) {
-  int32_t used = 0;
-  for (const int32_t n : batch_.tentative) used += n;
-  const int32_t waiting = static_cast<int32_t>(running_.size()) - static_cast<int32_t>(batch_.parts.size());
-  const int32_t room =
-      s.draft_room(std::min(options_.speculation.max_draft - used, max_rows_ - other_rows - waiting));
-  drafter_.propose(s.tokens(), s.earlier(), s.scope(), room, other_rows, s.draft());
-  const auto n = static_cast<int32_t>(s.draft().tokens.size());
-  if (n < drafter_.least() || !s.prepare_rows(1 + n)) s.draft().tokens.clear();
-}
-
 plan::Status EngineImpl::forward() {
   const Clock::time_point begin = Clock::now();
   const plan::Status status = prepared_.executable->submit(batch_.step(), logits_.get(), logits_stride_);
@@ -606,7 +532,7 @@ plan::Status EngineImpl::forward() {
     const double now = seconds / static_cast<double>(batch_.tokens.size());
     seconds_per_row_ = seconds_per_row_ <= 0 ? now : 0.7 * seconds_per_row_ + 0.3 * now;
   } else if (batch_.prefill_rows == 0) {
-    drafter_.measured(static_cast<int32_t>(batch_.tokens.size()), seconds);
+    speculator_.measured(static_cast<int32_t>(batch_.tokens.size()), seconds);
     if (!batch_.drafts())
       seconds_per_decode_ = seconds_per_decode_ <= 0 ? seconds : 0.7 * seconds_per_decode_ + 0.3 * seconds;
   }
@@ -649,13 +575,14 @@ void EngineImpl::collect(plan::Status status) {
     ends[i] = result.end;
     batch_.kept[i] = result.accepted;
     if (batch_.tentative[i] == 0) continue;
-    drafter_.outcome(part.sequence->draft(), batch_.tentative[i], result.accepted);
+    speculator_.outcome(*part.sequence, batch_.tentative[i], result.accepted);
     drafted += batch_.tentative[i], accepted += result.accepted;
   }
   if (drafted > 0) {
     prepared_.executable->keep(batch_.kept);
     std::lock_guard lock(mutex_);
     stats_.drafted_tokens_total += drafted, stats_.accepted_tokens_total += accepted;
+    stats_.drafters = speculator_.stats();
   }
   for (size_t i = 0; i < batch_.parts.size(); ++i) {
     Sequence* s = batch_.parts[i].sequence;
@@ -663,7 +590,7 @@ void EngineImpl::collect(plan::Status status) {
     if (troubles[i]) {
       fail(s, *troubles[i]);
     } else if (ends[i]) {
-      trouble_of([&] { drafter_.remember(s->scope(), s->output()); });
+      trouble_of([&] { speculator_.remember(s->scope(), s->output()); });
       remove(s, true)->finish(*ends[i]);
     }
   }
@@ -678,13 +605,10 @@ std::unique_ptr<Engine> Engine::load(const EngineOptions& options, const Progres
 
 MemoryEstimate Engine::estimate(const EngineOptions& options) {
   engine::check_options(options);
-  const DraftModelOptions& d = options.speculation.model;
-  if (d.path.empty()) return engine::Prepared(options).memory;
-  EngineOptions draft;
-  draft.model_path = d.path;
-  draft.n_ctx = d.n_ctx;
-  draft.kv_type_k = d.kv_type_k, draft.kv_type_v = d.kv_type_v;
-  return engine::estimate_with_draft(options, draft);
+  const auto draft = engine::ModelDrafter::open(options);
+  MemoryEstimate e = engine::Prepared(engine::beside_draft(options, draft.get())).memory;
+  engine::count_draft(e, draft.get());
+  return e;
 }
 
 std::vector<std::string> Engine::architectures() {

@@ -62,7 +62,8 @@ void require_fit(const MemoryEstimate& e, const std::string& name) {
       e.n_ctx_fits >= plan::kPageTokens
           ? fmt::format("A context of {} tokens would fit: -c {}.", e.n_ctx_fits, e.n_ctx_fits)
           : "No context fits: choose a smaller model or quantisation, or free memory.";
-  const std::string state = e.state > 0 ? fmt::format(", recurrent state {:.2f}", gb(e.state)) : "";
+  std::string state = e.state > 0 ? fmt::format(", recurrent state {:.2f}", gb(e.state)) : "";
+  if (e.draft > 0) state += fmt::format(", draft model {:.2f}", gb(e.draft));
   throw Error(ErrorCode::kOutOfMemory, fmt::format("{} needs {:.2f} GB: weights {:.2f}, cache of {} tokens "
                                                    "{:.2f}{}, work space {:.2f}; {:.2f} GB may be used. {}",
                                                    name, gb(e.total()), gb(e.weights), e.n_ctx, gb(e.kv),

@@ -105,20 +105,4 @@ uint64_t Prepared::other_bytes() const {
   return (24ull << 20) + 250ull * model->n_vocab() + 4ull * plan::row_stride(model->n_vocab()) * max_outputs;
 }
 
-MemoryEstimate estimate_with_draft(const EngineOptions& options, const EngineOptions& draft) {
-  const MemoryEstimate alone = Prepared(options).memory;
-  EngineOptions second = draft;
-  second.n_parallel = 1;
-  const int32_t trained = model::create_model(gguf::File::open(draft.model_path))->n_ctx_train();
-  if (second.n_ctx == 0) second.n_ctx = std::min(alone.n_ctx, trained);
-  const MemoryEstimate d = Prepared(second).memory;
-  const uint64_t draft_bytes = d.total() - d.other;  // one program, one tokenizer
-  EngineOptions first = options;
-  first.memory_limit_bytes = alone.available > draft_bytes ? alone.available - draft_bytes : 1;
-  MemoryEstimate both = Prepared(first).memory;
-  both.draft = draft_bytes;
-  both.available = alone.available;
-  return both;
-}
-
 }  // namespace moraine::engine

@@ -46,7 +46,4 @@ struct Prepared {
   uint64_t other_bytes() const;
 };
 
-// What both models take together; the main one's verdict and nearest context leave room for the draft.
-MemoryEstimate estimate_with_draft(const EngineOptions& options, const EngineOptions& draft);
-
 }  // namespace moraine::engine

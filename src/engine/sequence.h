@@ -69,6 +69,9 @@ class Sequence final : public Generation {
   int32_t draft_room(int32_t most) const;  // tokens a draft may have: what is left to generate and to hold
   speculation::Draft& draft() { return draft_; }
   speculation::NgramIndex& earlier() { return earlier_; }
+  const sampling::Sampler& sampler() const { return sampler_; }
+  TokenConstraint* constraint() { return constraint_.get(); }  // null: any token may follow
+  bool ends_with(TokenId token) const { return tokenizer_.is_end_of_generation(token); }
 
   // Rows of logits, `stride` floats apart, each of n_vocab.
   struct Logits {

@@ -25,6 +25,9 @@ class Sampler {
   // end_of_generation: banned by ignore_eos. NaN or senseless parameters are treated as off.
   Sampler(SamplingParams params, uint32_t choice, std::span<const TokenId> end_of_generation);
 
+  // One that draws what this one would, for tokens that are only guessed: its work memory is its own.
+  Sampler fork() const { return Sampler(params_, choice_, end_of_generation_, history_, history_next_); }
+
   // Tokens that penalties look back on: the prompt first, then each drawn token, in order.
   void accept(TokenId token);
 
@@ -33,6 +36,13 @@ class Sampler {
   TokenId sample(std::span<const float> logits, int64_t position, std::span<const uint32_t> allowed = {});
 
  private:
+  Sampler(const SamplingParams& params, uint32_t choice, const std::vector<TokenId>& end_of_generation,
+          const std::vector<TokenId>& history, size_t history_next)
+      : params_(params),
+        choice_(choice),
+        end_of_generation_(end_of_generation),
+        history_(history),
+        history_next_(history_next) {}
   struct Candidate {
     float logit;
     TokenId id;

@@ -1,100 +1,130 @@
 #include "speculation/controller.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace moraine::speculation {
 namespace {
 
-constexpr double kNewest = 0.2;         // weight of the newest measurement
-constexpr double kForget = 0.98;        // of earlier trials, with each new one
-constexpr double kPriorTrials = 4;      // that the prior counts for
-constexpr double kLeastGain = 1.03;     // below, plain decoding is as good
-constexpr double kUnknownSlope = 0.25;  // a further row's cost in single steps, before it was measured
+constexpr double kForget = 0.98;     // of earlier trials, with each new one
+constexpr double kPriorTrials = 4;   // that the prior counts for
+constexpr double kLeastGain = 1.03;  // below, plain decoding is as good
 constexpr int32_t kProbeLength = 4;
 constexpr int32_t kLongestInterval = 2048;
+constexpr double kProbeShare = 0.02;  // of steps and of time, at most
+constexpr int64_t kFirstProbes = 2;   // before that share has grown to one
 
 }  // namespace
 
 const char* name_of(Source s) {
-  constexpr const char* kNames[] = {"request", "history", "script"};
+  constexpr const char* kNames[] = {"request", "history", "grammar", "model", "script"};
   return kNames[static_cast<int>(s)];
 }
 
-int Controller::class_of(int32_t match) { return match >= 24 ? 3 : match >= 8 ? 2 : match >= 5 ? 1 : 0; }
+int Controller::class_of(Source source, int32_t match) {
+  if (source == Source::kGrammar || source == Source::kModel) return 0;
+  return match >= 24 ? 3 : match >= 8 ? 2 : match >= 5 ? 1 : 0;
+}
 
-std::array<std::array<Controller::Part, Controller::kClasses>, kNumSources> Controller::initial() {
-  std::array<std::array<Part, kClasses>, kNumSources> parts;
+Controller::Parts Controller::initial() {
+  Parts parts;
   constexpr double kPriors[kClasses] = {0.35, 0.55, 0.75, 0.9};
   for (auto& of_source : parts)
-    for (int i = 0; i < kClasses; ++i) of_source[i].prior = kPriors[i];
+    for (int i = 0; i < kClasses; ++i) of_source[i].chance.prior = kPriors[i];
+  parts[static_cast<int>(Source::kGrammar)][0].chance.prior = 0.95;
+  parts[static_cast<int>(Source::kModel)][0].chance.prior = 0.7;
   return parts;
 }
 
-double Controller::Part::rate() const { return (held + prior * kPriorTrials) / (tried + kPriorTrials); }
+double Controller::Chance::rate() const { return (held + prior * kPriorTrials) / (tried + kPriorTrials); }
+
+void Controller::Chance::tell(bool yes) {
+  held = held * kForget + yes;
+  tried = tried * kForget + 1;
+}
 
 void Controller::measured(int32_t rows, double seconds) {
-  if (rows < 1) return;
-  double& s = seconds_[std::min<size_t>(rows, seconds_.size() - 1)];
-  s = s <= 0 ? seconds : (1 - kNewest) * s + kNewest * seconds;
+  costs_.measured(rows, seconds);
+  ++steps_, total_seconds_ += seconds;
 }
 
-double Controller::cost(int32_t rows) const {
-  const auto n = static_cast<int32_t>(seconds_.size());
-  rows = std::clamp(rows, 1, n - 1);
-  // Between what was measured, a line; and no step is cheaper than one of fewer rows.
-  int32_t low = 0, high = 0;
-  double floor = 0;
-  for (int32_t i = 1; i <= rows; ++i)
-    if (seconds_[i] > 0) low = i, floor = std::max(floor, seconds_[i]);
-  for (int32_t i = n - 1; i >= rows; --i)
-    if (seconds_[i] > 0) high = i;
-  if (low == 0 && high == 0) return 0;
-  double s;
-  if (low == 0)
-    s = seconds_[high] / (1 + kUnknownSlope * (high - rows));
-  else if (high == 0)
-    s = floor * (1 + kUnknownSlope * (rows - low) / low);
-  else if (high == low)
-    s = seconds_[low];
-  else
-    s = floor + std::max(0.0, seconds_[high] - floor) * (rows - low) / (high - low);
-  return std::max(s, floor);
+// A free draft has the length it is cut to. A model's ends where it is not sure, and takes time up to there;
+// those who share it are taken to fare alike.
+template <class F>
+void Controller::each_length(const Offer& o, Beside beside, Odds odds, F&& f) const {
+  const double plain = cost(beside.rows + 1);
+  const int32_t n = std::max(o.sharers, beside.sequences + 1);
+  double drafting = o.begin_seconds, ended = 0;  // seconds; of steps whose draft was shorter, by their chance
+  double reaches = 1, holds = 1, tokens = 1;
+  for (int32_t k = 1; k <= o.available; ++k) {
+    drafting += reaches * o.token_seconds;
+    ended += reaches * (1 - odds.sure) * cost(beside.rows + 1 + o.sharers * (k - 1));
+    reaches *= odds.sure;
+    tokens += holds *= odds.sure * odds.holds;
+    const double seconds = drafting + ended + reaches * cost(beside.rows + 1 + o.sharers * k);
+    const double made = (n - o.sharers) + o.sharers * tokens;
+    if (k >= least_) f(k, plain > 0 ? made / n * plain / seconds : 1.0, seconds);
+  }
 }
 
-// Tokens a second of this sequence with so long a draft, against plain decoding.
-double Controller::rate_of(double p, int32_t length, int32_t other_rows) const {
-  const double plain = cost(other_rows + 1);
-  if (plain <= 0) return 1;
-  const double tokens = p < 1 ? (1 - std::pow(p, length + 1)) / (1 - p) : length + 1;
-  return tokens * plain / cost(other_rows + 1 + length);
+Controller::Odds Controller::odds(const Offer& o) const {
+  return {part(o.source, o.match).chance.rate(), o.source == Source::kModel ? is_sure_.rate() : 1};
 }
 
-int32_t Controller::choose(Source source, int32_t match, int32_t available, int32_t other_rows) {
-  if (available <= 0) return 0;
-  Part& c = part(source, match);
-  const double p = c.rate();
-  int32_t best = 0;
-  double gain = kLeastGain;
-  for (int32_t k = 1; k <= available; ++k)
-    if (const double rate = rate_of(p, k, other_rows); rate > gain) best = k, gain = rate;
-  if (best > 0) return best;
-  // What was bad is tried again now and then: the text may have changed.
-  if (c.rest-- > 0) return 0;
-  c.rest = c.interval;
-  return std::min(available, kProbeLength);
+double Controller::gain(const Offer& offer, Beside beside) const {
+  double most = 0;
+  each_length(offer, beside, odds(offer), [&](int32_t, double g, double) { most = std::max(most, g); });
+  return most;
+}
+
+double Controller::most_gain(const Offer& offer, Beside beside) const {
+  double most = 0;
+  each_length(offer, beside, {1, 1}, [&](int32_t, double g, double) { most = std::max(most, g); });
+  return most;
+}
+
+Controller::Choice Controller::best(const Offer& offer, Beside beside) const {
+  Choice choice;
+  each_length(offer, beside, odds(offer), [&](int32_t k, double gain, double) {
+    if (gain > std::max(choice.gain, kLeastGain)) choice = {k, gain, false};
+  });
+  return choice;
+}
+
+Controller::Choice Controller::probe(const Offer& offer, Beside beside) {
+  Choice choice;
+  Part& c = part(offer.source, offer.match);
+  if (offer.available <= 0 || c.rest-- > 0) return choice;
+  c.rest = 0;  // until there is time for one
+  if (probes_ >= kFirstProbes + kProbeShare * static_cast<double>(steps_)) return choice;
+  const double plain = cost(beside.rows + 1);
+  double extra = 0;
+  each_length(offer, beside, odds(offer), [&](int32_t k, double gain, double seconds) {
+    if (k <= std::max(least_, kProbeLength))
+      choice = {k, gain, true}, extra = offer.once_seconds + seconds - plain;
+  });
+  // What a plain step takes is there from the beginning: short answers may be the only ones.
+  if (probe_seconds_ + extra > plain + kProbeShare * total_seconds_) return {};
+  if (choice.length > 0) ++probes_, probe_seconds_ += extra, c.rest = c.interval;
+  return choice;
 }
 
 void Controller::outcome(Source source, int32_t match, int32_t drafted, int32_t accepted) {
   Part& c = part(source, match);
   for (int32_t i = 0; i < drafted && i <= accepted; ++i) {
-    c.held = c.held * kForget + (i < accepted);
-    c.tried = c.tried * kForget + 1;
+    c.chance.tell(i < accepted);
+    ++trials_[static_cast<int>(source)];
   }
   if (2 * accepted < drafted)
     c.interval = std::min(kLongestInterval, 2 * c.interval);
   else
     c.interval = 64;
+}
+
+void Controller::drafted_by_model(int32_t wanted, int32_t drafted) {
+  for (int32_t i = 0; i < wanted && i <= drafted; ++i) is_sure_.tell(i < drafted);
+  // A probe that showed nothing has failed too.
+  Part& c = part(Source::kModel, 0);
+  if (drafted == 0) c.interval = std::min(kLongestInterval, 2 * c.interval);
 }
 
 }  // namespace moraine::speculation

@@ -1,52 +1,105 @@
-// Decides how many drafted tokens a step verifies, from what steps cost and how often drafts held: the length
-// that makes the most tokens a second, or none where plain decoding is as good. One for an engine.
+// Decides whose draft a step verifies and how much of it, from what steps and drafts cost and how often
+// drafts held: the choice that makes the most tokens a second, or none where plain decoding is as good. One
+// for an engine. The formulas and what was measured: docs/speculation.md.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <vector>
+
+#include "speculation/step_costs.h"
 
 namespace moraine::speculation {
 
-enum class Source : uint8_t { kRequest, kHistory, kScript };
-constexpr int kNumSources = 3;
-const char* name_of(Source s);  // "request", "history", "script"
+enum class Source : uint8_t { kRequest, kHistory, kGrammar, kModel, kScript };
+constexpr int kNumSources = 5;
+const char* name_of(Source s);  // "request", "history", "grammar", "model", "script"
+
+// What a step holds beside the sequence in question.
+struct Beside {
+  int32_t rows = 0;
+  int32_t sequences = 0;
+};
+
+// A draft that could be had.
+struct Offer {
+  Source source = Source::kRequest;
+  int32_t match = 0;      // tokens before the draft that agreed with where it comes from
+  int32_t available = 0;  // tokens
+  // Of a model: what it takes before its first token and for each, and how many sequences it drafts for at
+  // the same time, this one included.
+  double begin_seconds = 0, token_seconds = 0;
+  double once_seconds = 0;  // beyond that, what is spent now and pays for many drafts
+  int32_t sharers = 1;
+};
 
 class Controller {
  public:
-  explicit Controller(int32_t most_rows) : seconds_(most_rows + 1, 0.0) {}
+  // least: shorter drafts are not used.
+  explicit Controller(int32_t most_rows, int32_t least = 1) : least_(least), costs_(most_rows) {}
 
   // A step of so many rows that only decoded took so long.
   void measured(int32_t rows, double seconds);
-  // What such a step is expected to take; 0 before anything was measured. Never falls with the rows.
-  double cost(int32_t rows) const;
+  double cost(int32_t rows) const { return costs_.of(rows); }
 
-  // How many of `available` drafted tokens to verify beside `other_rows` rows of the step. match: tokens
-  // before the draft that agreed with where it comes from.
-  int32_t choose(Source source, int32_t match, int32_t available, int32_t other_rows);
+  struct Choice {
+    int32_t length = 0;     // drafted tokens to verify; 0: none
+    double gain = 1;        // tokens a second against plain decoding
+    bool is_probe = false;  // it does not pay by what is known, and is tried to know more
+  };
+  // The best use of an offer, which may be none; it commits to nothing.
+  Choice best(const Offer& offer, Beside beside) const;
+  // Where nothing pays: whether to try an offer all the same. Probes take 2% of steps and of time at most,
+  // and fewer where they fail.
+  Choice probe(const Offer& offer, Beside beside);
+
+  // The gain of the best length, be it below plain decoding: by what is known, or were all its tokens to
+  // hold.
+  double gain(const Offer& offer, Beside beside) const;
+  double most_gain(const Offer& offer, Beside beside) const;
+
   // Of `drafted` tokens the first `accepted` held.
   void outcome(Source source, int32_t match, int32_t drafted, int32_t accepted);
+  // A model was asked for `wanted` tokens, and was sure of the first `drafted`.
+  void drafted_by_model(int32_t wanted, int32_t drafted);
 
   // The chance that a drafted token holds, those before it having held.
-  double acceptance(Source source, int32_t match) const { return part(source, match).rate(); }
+  double acceptance(Source source, int32_t match) const { return part(source, match).chance.rate(); }
+  int64_t trials(Source source) const { return trials_[static_cast<int>(source)]; }
+  int64_t steps() const { return steps_; }
 
  private:
   static constexpr int kClasses = 4;  // of match lengths
-  static int class_of(int32_t match);
-  // Trials, of which older ones count less and less.
-  struct Part {
+  static int class_of(Source source, int32_t match);
+  // Of trials, older ones of which count less and less.
+  struct Chance {
     double held = 0, tried = 0, prior = 0.5;
-    int32_t rest = 0;       // drafts to pass over before the next probe
-    int32_t interval = 64;  // between probes; doubles while they fail
     double rate() const;
+    void tell(bool yes);
   };
-  const Part& part(Source s, int32_t match) const { return parts_[static_cast<int>(s)][class_of(match)]; }
-  Part& part(Source s, int32_t match) { return parts_[static_cast<int>(s)][class_of(match)]; }
-  double rate_of(double p, int32_t length, int32_t other_rows) const;
+  struct Part {
+    Chance chance;
+    int32_t rest = 0;       // offers to pass over before the next probe
+    int32_t interval = 64;  // between probes; doubles while they fail
+  };
+  using Parts = std::array<std::array<Part, kClasses>, kNumSources>;
+  const Part& part(Source s, int32_t match) const { return parts_[static_cast<int>(s)][class_of(s, match)]; }
+  Part& part(Source s, int32_t match) { return parts_[static_cast<int>(s)][class_of(s, match)]; }
+  struct Odds {
+    double holds, sure;  // of a drafted token; of a model's being sure of it
+  };
+  Odds odds(const Offer& offer) const;
+  // f(length, gain, seconds) for each length of the offer.
+  template <class F>
+  void each_length(const Offer& offer, Beside beside, Odds odds, F&& f) const;
 
-  std::vector<double> seconds_;  // by rows; 0: not measured
-  std::array<std::array<Part, kClasses>, kNumSources> parts_ = initial();
-  static std::array<std::array<Part, kClasses>, kNumSources> initial();
+  int32_t least_;
+  StepCosts costs_;
+  Parts parts_ = initial();
+  static Parts initial();
+  Chance is_sure_{0, 0, 0.8};  // the draft model, of its next token
+  std::array<int64_t, kNumSources> trials_{};
+  int64_t steps_ = 0, probes_ = 0;
+  double total_seconds_ = 0, probe_seconds_ = 0;
 };
 
 }  // namespace moraine::speculation

@@ -286,7 +286,7 @@ TEST_F(EngineTest, ClosingEndsWhatRuns) {
   EXPECT_EQ(c->error, ErrorCode::kUnavailable);
 }
 
-// A draft is counted whole, in the context it can use, and what is left decides the nearest context.
+// A draft is counted whole, with its windows, and what is left decides the nearest context.
 TEST_F(EngineTest, ADraftsMemoryIsCounted) {
   EngineOptions o;
   o.model_path = smollm();
@@ -294,14 +294,19 @@ TEST_F(EngineTest, ADraftsMemoryIsCounted) {
   const MemoryEstimate alone = Engine::estimate(o);
   EngineOptions with = o;
   DraftModelOptions& draft = with.speculation.model;
-  draft.path = tiny();  // trained for 4,096 tokens
+  draft.path = smollm();  // itself, looking back on 1,024 tokens
   const MemoryEstimate both = Engine::estimate(with);
   EXPECT_EQ(alone.draft, 0u);
   EXPECT_EQ(both.total(), alone.total() + both.draft);
-  draft.n_ctx = 4096;
+  draft.n_ctx = 1024;
   EXPECT_EQ(Engine::estimate(with).draft, both.draft);
-  draft.n_ctx = 2048;
+  draft.n_ctx = 512;
   EXPECT_LT(Engine::estimate(with).draft, both.draft);
+  draft.n_ctx = 4096;
+  EXPECT_GT(Engine::estimate(with).draft, both.draft);
+  with.speculation.from_model = false;
+  EXPECT_EQ(Engine::estimate(with).draft, 0u);
+  with.speculation.from_model = true;
 
   draft.n_ctx = 0;
   o.memory_limit_bytes = with.memory_limit_bytes =
@@ -311,7 +316,6 @@ TEST_F(EngineTest, ADraftsMemoryIsCounted) {
   EXPECT_FALSE(tight.fits());
   EXPECT_LT(tight.n_ctx_fits, 8192);
   with.n_ctx = tight.n_ctx_fits;
-  draft.n_ctx = 4096;
   EXPECT_TRUE(Engine::estimate(with).fits());
 }
 

@@ -86,6 +86,16 @@ void metrics(const Call& call) {
   add("moraine:drafted_tokens_total", "counter", "Tokens guessed ahead.", count(s.drafted_tokens_total));
   add("moraine:accepted_tokens_total", "counter", "Of them, those that held.",
       count(s.accepted_tokens_total));
+  if (!s.drafters.empty()) {
+    const auto by_drafter = [&](const char* name, const char* help, uint64_t DrafterStats::* what) {
+      text += fmt::format("# HELP {0} {1}\n# TYPE {0} counter\n", name, help);
+      for (const DrafterStats& d : s.drafters)
+        text += fmt::format("{}{{drafter=\"{}\"}} {}\n", name, d.name, d.*what);
+    };
+    by_drafter("moraine:drafter_drafted_tokens_total", "Tokens guessed ahead, by who guessed.",
+               &DrafterStats::drafted);
+    by_drafter("moraine:drafter_accepted_tokens_total", "Of them, those that held.", &DrafterStats::accepted);
+  }
   add("llamacpp:n_decode_total", "counter", "Number of decode steps.", count(s.decode_steps_total));
   add("llamacpp:prompt_tokens_seconds", "gauge", "Average prompt throughput in tokens/s.",
       rate(s.prompt_tokens_total, s.prompt_seconds_total));
