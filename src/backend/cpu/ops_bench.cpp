@@ -181,8 +181,8 @@ class Bench {
 
   // A partition of keys of one KV head, for each thread.
   void attention(const Kernels& k) {
-    constexpr const char* kNames[] = {"f16", "q8_0"};
-    for (int format = 0; format < 2; ++format)
+    constexpr std::pair<int, const char*> kFormats[] = {{kKvF16, "f16"}, {kKvQ8_0, "q8_0"}, {kKvQ4_0, "q4_0"}};
+    for (const auto& [format, name] : kFormats)
       for (const int n_q : {1, kMaxQueries}) {
         if (k.attend[format][format] == nullptr) continue;
         const int tasks = 8 * pool_.size();
@@ -203,7 +203,7 @@ class Bench {
             for (int i = 0; i < 8; ++i) fn(a);
           });
         };
-        measure(k, fmt::format("attention {}", kNames[format]), n_q,
+        measure(k, fmt::format("attention {}", name), n_q,
                 {run, 8.0 * tasks * 4 * kPartition * kHeadDim * n_q, 0}, "float32", machine_.float32);
       }
   }

@@ -39,8 +39,8 @@ void probe_read(const uint8_t* data, int64_t n_bytes) noexcept {
   __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
   for (int64_t i = 0; i + 128 <= n_bytes; i += 128) {
     const auto* p = reinterpret_cast<const __m256i*>(data + i);
-    _mm_prefetch(reinterpret_cast<const char*>(data + i + 2048), _MM_HINT_NTA);
-    _mm_prefetch(reinterpret_cast<const char*>(data + i + 2112), _MM_HINT_NTA);
+    _mm_prefetch(reinterpret_cast<const char*>(data + i + 1024), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(data + i + 1088), _MM_HINT_T0);
     s0 = _mm256_xor_si256(s0, _mm256_loadu_si256(p));
     s1 = _mm256_xor_si256(s1, _mm256_loadu_si256(p + 1));
     s2 = _mm256_xor_si256(s2, _mm256_loadu_si256(p + 2));
