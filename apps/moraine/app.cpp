@@ -154,12 +154,6 @@ void print(const std::string& text) {
 }
 
 bool stdout_has_colors(const options::Environment& env) {
-  if (invocation.settings.list_devices) {
-    print(devices_text(list_devices()));
-    return kOk;
-  }
-  EngineOptions& engine = invocation.settings.engine;
-  engine.device.shader_cache = engine.speculation.model.device.shader_cache = shader_folder(env);
   const char* no_color = env("NO_COLOR");
   const char* term = env("TERM");
   return is_terminal(STDOUT_FILENO) && !(no_color && *no_color) &&
@@ -350,6 +344,12 @@ int run_command(const CommandInfo& c, std::vector<std::string> args, const optio
     print(invocation.settings.verbosity > 3 ? verbose_version() : version_line());
     return kOk;
   }
+  if (invocation.settings.list_devices) {
+    print(devices_text(list_devices()));
+    return kOk;
+  }
+  EngineOptions& engine = invocation.settings.engine;
+  engine.device.shader_cache = engine.speculation.model.device.shader_cache = shader_folder(env);
   const char* no_color = env("NO_COLOR");
   const char* term = env("TERM");
   console.set_colors(invocation.settings.colors,
