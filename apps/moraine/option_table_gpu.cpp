@@ -7,6 +7,7 @@
 #include <regex>
 
 #include "base/options/value.h"
+#include "console.h"
 #include "option_table.h"
 
 namespace moraine::app {
