@@ -20,6 +20,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("MORAINE_CACHE_DISK", "off")  # tests begin cold, and leave nothing with the user
+os.environ.setdefault("MORAINE_USAGE_FILE", "off")
 BUILD = Path(os.environ.get("MORAINE_BUILD_DIR", ROOT / "build"))
 PROGRAM = BUILD / "moraine"
 MODEL = ROOT / "models" / "smollm2-135m-instruct-q4_1.gguf"

@@ -73,6 +73,26 @@ session goes on where it was after a restart. docs/privacy.md says more.
   moraine cache clear                             remove all of it; servers that run go on
   moraine cache --cache-disk DIR                  the same for another folder
 )";
+constexpr char kUsageDetails[] = R"(
+Each request's tokens and times are kept on this disk, never its text (docs/privacy.md), and what a cloud model
+would have charged for them is told: cached tokens at the cached rate. The prices are an example to be edited.
+
+  moraine usage                                   by day, with bars
+  moraine usage --by epic --since 7d              what a week's epics took
+  moraine usage --price gpt-5 --watts 120         another model; electricity by a wattage
+  moraine usage --write-prices                    the table of prices, to be edited
+)";
+constexpr char kEpicDetails[] = R"(
+A frontier model plans, the local model does the work: a plan is Markdown in epics/, each of its tasks is done in a
+working tree of its own by OpenCode with the local model, and committed once its acceptance command succeeds. Those
+commands, and the agent's, run as you on this machine. docs/workflow.md has a whole example.
+
+  moraine epic plan "..." --planner claude          research, write epics/NAME.md; says first what is sent
+  moraine epic import FILE                          a plan made elsewhere
+  moraine epic run NAME                             work through it; again: goes on where it was
+  moraine epic status NAME                          where it stands
+  moraine epic escalate NAME TASK                   what is known of a failed one; with --planner: hand it over
+)";
 constexpr char kPullDetails[] = R"(
 Without a quantisation it lists what there is, with sizes, licence and whether each fits this machine, and
 asks. Files go to the cache that huggingface_hub uses, each checked by its SHA-256. Stopped or killed, the
@@ -132,6 +152,10 @@ constexpr CommandInfo kCommands[] = {
     {"logs", kLogs, "[PROCESS, PORT OR NAME] [options]", "what a server has logged", logs},
     {"service", kService, "install MODEL | uninstall | status", "the server as a systemd service of yours", service,
      kServiceDetails},
+    {"epic", kEpic, "plan|import|run|status|escalate [NAME] [options]",
+     "plan with a frontier model, work through it with the local one", epic_command, kEpicDetails},
+    {"usage", kMeter, "[options]", "what the servers have done, and what a cloud model would have charged",
+     usage_command, kUsageDetails},
     {"self-test", kSelfTest, "", "whether this build computes rightly on this CPU", self_test},
     {"cache", kCache, "[clear] [options]", "what finished prompts left on disk", cache, kCacheDetails},
     {"doctor", kDoctor, "[MODEL] [options]", "say what this machine can hold, and how it can hold more",
@@ -260,6 +284,12 @@ void place_arguments(Invocation& invocation, const CommandInfo& c) {
     if (!rest.empty()) invocation.settings.agents.file = rest[0];
     return;
   }
+  if (c.command == kEpic) {
+    if (rest.empty()) return;
+    invocation.settings.epic.command = rest[0];
+    invocation.settings.epic.arguments.assign(rest.begin() + 1, rest.end());
+    return;
+  }
   if (c.command == kCache) {
     invocation.settings.cache.clear = !rest.empty() && rest[0] == "clear";
     const size_t known = !rest.empty() && (rest[0] == "clear" || rest[0] == "show") ? 1 : 0;
@@ -273,8 +303,8 @@ void place_arguments(Invocation& invocation, const CommandInfo& c) {
     if (rest.size() > 1) invocation.settings.connect.arguments.assign(rest.begin() + 1, rest.end());
     return;
   }
-  if (c.command & (kPs | kStop | kLogs | kService | kSelfTest)) {
-    const size_t most = c.command & (kPs | kSelfTest) ? 0 : c.command == kService ? 2 : 1;
+  if (c.command & (kPs | kStop | kLogs | kService | kSelfTest | kMeter)) {
+    const size_t most = c.command & (kPs | kSelfTest | kMeter) ? 0 : c.command == kService ? 2 : 1;
     if (rest.size() > most) throw options::UsageError(fmt::format("unexpected argument {}", rest[most]));
     Settings& s = invocation.settings;
     if (c.command == kService) {

@@ -57,6 +57,8 @@ int stop(Invocation& invocation);
 int logs(Invocation& invocation);
 int service(Invocation& invocation);
 int self_test(Invocation& invocation);
+int usage_command(Invocation& invocation);
+int epic_command(Invocation& invocation);
 int connect(Invocation& invocation);
 int launch(Invocation& invocation);
 

@@ -15,9 +15,8 @@
 
 #include "agents/client.h"
 #include "app.h"
+#include "child_environment.h"
 #include "running_server.h"
-
-extern char** environ;
 
 namespace moraine::app {
 namespace {
@@ -50,23 +49,6 @@ class TemporaryFolder {
  private:
   std::string path_;
 };
-
-// This process's environment, changed for the client.
-std::vector<std::string> environment_for(const agents::Launch& launch) {
-  const auto is_replaced = [&](std::string_view entry) {
-    const std::string_view name = entry.substr(0, entry.find('='));
-    for (const std::string& gone : launch.unset)
-      if (name == gone) return true;
-    for (const auto& [set, value] : launch.environment)
-      if (name == set) return true;
-    return false;
-  };
-  std::vector<std::string> result;
-  for (char** e = environ; *e; ++e)
-    if (!is_replaced(*e)) result.emplace_back(*e);
-  for (const auto& [name, value] : launch.environment) result.push_back(name + "=" + value);
-  return result;
-}
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> out;
@@ -129,7 +111,7 @@ int launch(Invocation& invocation) {
   arguments.insert(arguments.end(), s.arguments.begin(), s.arguments.end());
   invocation.console.line(terminal_safe(
       fmt::format("{} with {} at {}, for this run alone", client.title(), server.model, server.url)));
-  return run_and_wait(std::move(arguments), environment_for(launch), client);
+  return run_and_wait(std::move(arguments), child_environment(launch.environment, launch.unset), client);
 }
 
 }  // namespace moraine::app

@@ -267,7 +267,8 @@ void add_server_options(Table& t, Settings& s) {
 
 void add_log_options(Table& t, Settings& s) {
   t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kCache | kBenchAgents |
-                       kConnect | kLaunch | kList | kPull | kRm | kPs | kStop | kLogs | kService | kSelfTest);
+                       kConnect | kLaunch | kList | kPull | kRm | kPs | kStop | kLogs | kService | kSelfTest |
+                       kMeter | kEpic);
   t.add("-lv, --verbosity, --log-verbosity N", integer(s.verbosity, 0, 9),
         "1: errors, 2: warnings, 3: a line for each request, 4: more")
       .standard("3")
@@ -373,6 +374,10 @@ const char* command_name(unsigned command) noexcept {
       return "service";
     case kSelfTest:
       return "self-test";
+    case kMeter:
+      return "usage";
+    case kEpic:
+      return "epic";
     case kBenchAgents:
       return "bench agents";
     case kBenchOps:
@@ -403,6 +408,8 @@ options::Table option_table(Settings& s) {
   add_hub_options(t, s);
   add_servers_options(t, s);
   add_cache_options(t, s);
+  add_usage_options(t, s);
+  add_epic_options(t, s);
   add_doctor_options(t, s);
   add_connect_options(t, s);
   add_gpu_options(t, s);

@@ -29,7 +29,9 @@ enum Command : unsigned {
   kLogs = 32768,
   kService = 65536,
   kSelfTest = 131072,
-  kBenchOps = 262144
+  kBenchOps = 262144,
+  kMeter = 524288,
+  kEpic = 1048576
 };
 const char* command_name(unsigned command) noexcept;  // "serve"; "" for other bits
 
@@ -48,6 +50,8 @@ void add_connect_options(options::Table& table, Settings& settings);
 void add_doctor_options(options::Table& table, Settings& settings);
 void add_gpu_options(options::Table& table, Settings& settings);
 void add_hub_options(options::Table& table, Settings& settings);
+void add_epic_options(options::Table& table, Settings& settings);  // option_table_epic.cpp
 void add_servers_options(options::Table& table, Settings& settings);
+void add_usage_options(options::Table& table, Settings& settings);  // option_table_usage.cpp
 
 }  // namespace moraine::app

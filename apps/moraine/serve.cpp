@@ -16,6 +16,8 @@
 #include "ready_block.h"
 #include "runtime_file.h"
 #include "signals.h"
+#include "usage/writer.h"
+#include "usage_place.h"
 #include "version.h"
 
 namespace moraine::app {
@@ -132,6 +134,13 @@ int serve(Invocation& invocation) {
   api_options.build_info =
       commit().empty() ? "moraine-" + version() : fmt::format("moraine-{}-{}", version(), commit());
   api_options.log = [log](server::LogLevel level, const std::string& line) { write_log(*log, level, line); };
+  std::optional<usage::Writer> meter;  // outlives the API, which calls it
+  if (const std::string file = usage_file(s.usage, invocation.env); !file.empty()) {
+    meter.emplace(usage::WriterOptions{.path = file, .on_notice = [log](const std::string& line) {
+                                         write_log(*log, server::LogLevel::kWarning, line);
+                                       }});
+    api_options.on_usage = [&meter](usage::Record record) { meter->add(std::move(record)); };
+  }
   server::Api api(std::move(api_options));
   http::Server server(s.http, api.handler());
   server.listen();

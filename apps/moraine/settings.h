@@ -11,6 +11,7 @@
 
 #include "server/api/api.h"
 #include "server/http/server.h"
+#include "settings_workflow.h"
 
 namespace moraine::app {
 
@@ -109,6 +110,8 @@ struct Settings {
   HubSettings hub;
   ServersSettings servers;
   ServiceSettings service;
+  UsageSettings usage;
+  EpicSettings epic;
 };
 
 }  // namespace moraine::app

@@ -255,9 +255,8 @@ ProcessResult Runner::run_acceptance(const Task& task, const Worktree& tree) {
 // True: the acceptance command is content with what is staged.
 bool Runner::attempt(const Plan& plan, const Task& task, Worktree& tree, TaskState& state) {
   const auto is_ready = [&] { return !o_.is_ready || o_.is_ready(); };
+  // The task stays under way, and the next run takes this attempt back (take_up).
   const auto lost = [&] {
-    --state.attempts;
-    save();
     return Error(
         ErrorCode::kUnavailable,
         fmt::format("The server has gone while {} was worked on. Start it and run the epic again: it goes on "
@@ -294,7 +293,7 @@ bool Runner::attempt(const Plan& plan, const Task& task, Worktree& tree, TaskSta
   }
   if (damage.empty() && accept.good()) return true;
 
-  if (!agent.good() && !is_ready()) throw lost();  // it failed because nobody answered it
+  if (!is_ready()) throw lost();  // it failed because nobody answered it, whatever it says
   if (!damage.empty()) {
     tree.make(state.base);
     state.feedback += fmt::format("Attempt {}: {} Its edits are lost.\n", state.attempts, damage);

@@ -188,9 +188,18 @@ Response Connection::send(const Request& request) {
     curl().easy_setopt(easy, CURLOPT_RANGE, range.c_str());
   }
   std::unique_ptr<curl_slist, decltype(curl().slist_free_all)> headers(nullptr, curl().slist_free_all);
-  if (!request.token.empty()) {
-    headers.reset(curl().slist_append(nullptr, ("Authorization: Bearer " + request.token).c_str()));
-    curl().easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
+  std::vector<std::string> lines = request.headers;
+  if (!request.token.empty()) lines.push_back("Authorization: Bearer " + request.token);
+  for (const std::string& line : lines) {
+    curl_slist* longer = curl().slist_append(headers.get(), line.c_str());
+    if (longer == nullptr) throw Error(ErrorCode::kOutOfMemory, "There is not enough memory for a request.");
+    headers.release();  // the same list, longer
+    headers.reset(longer);
+  }
+  if (headers) curl().easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
+  if (!request.body.empty()) {
+    curl().easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    curl().easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.c_str());
   }
 
   const CURLcode code = curl().easy_perform(easy);

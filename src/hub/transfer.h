@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace moraine::hub {
 
@@ -43,6 +44,8 @@ struct Request {
   std::string url;    // http or https
   std::string token;  // sent as a bearer; the caller made sure that `url` may see it
   std::optional<ByteRange> range;
+  std::vector<std::string> headers;   // "Name: value", beside those that are always sent
+  std::string body;                   // sent as a POST where not empty
   uint64_t max_body_bytes = 1 << 20;  // of a body that is collected
   // Before the first byte of a 2xx body: false breaks off; then `problem` is empty.
   std::function<bool(const Response&)> on_headers;

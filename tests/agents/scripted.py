@@ -43,7 +43,7 @@ def scripted(coder, tmp_path):
         pytest.fail(f"{PROGRAM} is not there; run `make build-all`.", pytrace=False)
     running = []
 
-    def start(scenario, *arguments):
+    def start(scenario, *arguments, env=None):
         folder = tmp_path / f"server-{len(running)}"
         folder.mkdir()
         (folder / "scenario.txt").write_text(scenario)
@@ -55,7 +55,7 @@ def scripted(coder, tmp_path):
                  str(port), "-c", str(CONTEXT), "--alias", "coder", *arguments],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 env={**{k: v for k, v in os.environ.items() if not k.startswith(("MORAINE_", "LLAMA_ARG_"))},
-                     "MORAINE_CACHE_DISK": "off"})
+                     "MORAINE_CACHE_DISK": "off", "MORAINE_USAGE_FILE": "off", **(env or {})})
         running.append(process)
         wait_until_ready(server, process)
         return server
