@@ -1,15 +1,16 @@
 #include "speculation/controller.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace moraine::speculation {
 namespace {
 
-constexpr double kForget = 0.98;     // of earlier trials, with each new one
-constexpr double kPriorTrials = 4;   // that the prior counts for
-constexpr double kLeastGain = 1.03;  // below, plain decoding is as good
-constexpr int32_t kProbeLength = 4;
-constexpr int32_t kLongestInterval = 2048;
+constexpr double kForget = 0.99;         // of earlier trials, with each new one
+constexpr double kLeastGain = 1.03;      // below, plain decoding is as good
+constexpr int32_t kPlainInterval = 100;  // steps, most of them with drafts
+constexpr int32_t kProbeLength = 2;
+constexpr int32_t kLongestInterval = 256;
 constexpr double kProbeShare = 0.02;  // of steps and of time, at most
 constexpr int64_t kFirstProbes = 2;   // before that share has grown to one
 
@@ -29,17 +30,16 @@ Controller::Parts Controller::initial() {
   Parts parts;
   constexpr double kPriors[kClasses] = {0.35, 0.55, 0.75, 0.9};
   for (auto& of_source : parts)
-    for (int i = 0; i < kClasses; ++i) of_source[i].chance.prior = kPriors[i];
-  parts[static_cast<int>(Source::kGrammar)][0].chance.prior = 0.95;
-  parts[static_cast<int>(Source::kModel)][0].chance.prior = 0.7;
+    for (int i = 0; i < kClasses; ++i) of_source[i].chance = Chance(kPriors[i]);
+  parts[static_cast<int>(Source::kGrammar)][0].chance = Chance(0.95);
+  parts[static_cast<int>(Source::kModel)][0].chance = Chance(0.7);
   return parts;
 }
-
-double Controller::Chance::rate() const { return (held + prior * kPriorTrials) / (tried + kPriorTrials); }
 
 void Controller::Chance::tell(bool yes) {
   held = held * kForget + yes;
   tried = tried * kForget + 1;
+  assumed *= kForget;
 }
 
 void Controller::measured(int32_t rows, double seconds) {
@@ -50,41 +50,55 @@ void Controller::measured(int32_t rows, double seconds) {
 // A free draft has the length it is cut to. A model's ends where it is not sure, and takes time up to there;
 // those who share it are taken to fare alike.
 template <class F>
-void Controller::each_length(const Offer& o, Beside beside, Odds odds, F&& f) const {
+void Controller::each_length(const Offer& o, Beside beside, bool all_hold, F&& f) const {
   const double plain = cost(beside.rows + 1);
+  const double sure = all_hold || o.source != Source::kModel ? 1 : is_sure_.rate();
   const int32_t n = std::max(o.sharers, beside.sequences + 1);
   double drafting = o.begin_seconds, ended = 0;  // seconds; of steps whose draft was shorter, by their chance
   double reaches = 1, holds = 1, tokens = 1;
   for (int32_t k = 1; k <= o.available; ++k) {
     drafting += reaches * o.token_seconds;
-    ended += reaches * (1 - odds.sure) * cost(beside.rows + 1 + o.sharers * (k - 1));
-    reaches *= odds.sure;
-    tokens += holds *= odds.sure * odds.holds;
+    ended += reaches * (1 - sure) * cost(beside.rows + 1 + o.sharers * (k - 1));
+    reaches *= sure;
+    tokens += holds *= all_hold ? 1 : sure * acceptance(o.source, o.match + k - 1);
     const double seconds = drafting + ended + reaches * cost(beside.rows + 1 + o.sharers * k);
     const double made = (n - o.sharers) + o.sharers * tokens;
     if (k >= least_) f(k, plain > 0 ? made / n * plain / seconds : 1.0, seconds);
   }
 }
 
-Controller::Odds Controller::odds(const Offer& o) const {
-  return {part(o.source, o.match).chance.rate(), o.source == Source::kModel ? is_sure_.rate() : 1};
+// What agreed for longer holds at least as often, until it is known better.
+double Controller::acceptance(Source source, int32_t match) const {
+  const auto& classes = parts_[static_cast<int>(source)];
+  double rate = 0;
+  for (int i = 0; i <= class_of(source, match); ++i) {
+    const Chance& c = classes[i].chance;
+    rate = c.rate(std::max(c.prior, rate));
+  }
+  return rate;
 }
 
 double Controller::gain(const Offer& offer, Beside beside) const {
   double most = 0;
-  each_length(offer, beside, odds(offer), [&](int32_t, double g, double) { most = std::max(most, g); });
+  each_length(offer, beside, false, [&](int32_t, double g, double) { most = std::max(most, g); });
   return most;
 }
 
 double Controller::most_gain(const Offer& offer, Beside beside) const {
   double most = 0;
-  each_length(offer, beside, {1, 1}, [&](int32_t, double g, double) { most = std::max(most, g); });
+  each_length(offer, beside, true, [&](int32_t, double g, double) { most = std::max(most, g); });
   return most;
+}
+
+// Where drafts are always there a plain step is run now and then: all gains are measured by it.
+bool Controller::needs_plain_step(Beside beside) const {
+  return beside.rows == 0 && costs_.age(1) >= kPlainInterval;
 }
 
 Controller::Choice Controller::best(const Offer& offer, Beside beside) const {
   Choice choice;
-  each_length(offer, beside, odds(offer), [&](int32_t k, double gain, double) {
+  if (needs_plain_step(beside)) return choice;
+  each_length(offer, beside, false, [&](int32_t k, double gain, double) {
     if (gain > std::max(choice.gain, kLeastGain)) choice = {k, gain, false};
   });
   return choice;
@@ -93,31 +107,35 @@ Controller::Choice Controller::best(const Offer& offer, Beside beside) const {
 Controller::Choice Controller::probe(const Offer& offer, Beside beside) {
   Choice choice;
   Part& c = part(offer.source, offer.match);
-  if (offer.available <= 0 || c.rest-- > 0) return choice;
+  if (offer.available <= 0 || needs_plain_step(beside) || c.rest-- > 0) return choice;
   c.rest = 0;  // until there is time for one
   if (probes_ >= kFirstProbes + kProbeShare * static_cast<double>(steps_)) return choice;
   const double plain = cost(beside.rows + 1);
   double extra = 0;
-  each_length(offer, beside, odds(offer), [&](int32_t k, double gain, double seconds) {
+  each_length(offer, beside, false, [&](int32_t k, double gain, double seconds) {
     if (k <= std::max(least_, kProbeLength))
       choice = {k, gain, true}, extra = offer.once_seconds + seconds - plain;
   });
   // What a plain step takes is there from the beginning: short answers may be the only ones.
   if (probe_seconds_ + extra > plain + kProbeShare * total_seconds_) return {};
-  if (choice.length > 0) ++probes_, probe_seconds_ += extra, c.rest = c.interval;
+  if (choice.length > 0) ++probes_, probe_seconds_ += extra, c.rest = c.interval, c.probing = extra;
   return choice;
 }
 
 void Controller::outcome(Source source, int32_t match, int32_t drafted, int32_t accepted) {
   Part& c = part(source, match);
   for (int32_t i = 0; i < drafted && i <= accepted; ++i) {
-    c.chance.tell(i < accepted);
+    part(source, match + i).chance.tell(i < accepted);
     ++trials_[static_cast<int>(source)];
   }
-  if (2 * accepted < drafted)
+  const double probed = std::exchange(c.probing, 0);
+  if (2 * accepted < drafted) {
     c.interval = std::min(kLongestInterval, 2 * c.interval);
-  else
-    c.interval = 64;
+    return;
+  }
+  c.interval = 64;
+  // A probe that held has paid for itself, and is looked into while the share of probes allows.
+  if (probed > 0) probe_seconds_ -= probed, c.rest = 0;
 }
 
 void Controller::drafted_by_model(int32_t wanted, int32_t drafted) {

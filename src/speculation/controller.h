@@ -62,8 +62,8 @@ class Controller {
   // A model was asked for `wanted` tokens, and was sure of the first `drafted`.
   void drafted_by_model(int32_t wanted, int32_t drafted);
 
-  // The chance that a drafted token holds, those before it having held.
-  double acceptance(Source source, int32_t match) const { return part(source, match).chance.rate(); }
+  // The chance that a drafted token holds, those before it having held: which lengthens what agreed.
+  double acceptance(Source source, int32_t match) const;
   int64_t trials(Source source) const { return trials_[static_cast<int>(source)]; }
   int64_t steps() const { return steps_; }
 
@@ -72,31 +72,32 @@ class Controller {
   static int class_of(Source source, int32_t match);
   // Of trials, older ones of which count less and less.
   struct Chance {
-    double held = 0, tried = 0, prior = 0.5;
-    double rate() const;
+    explicit Chance(double prior = 0.5) : prior(prior) {}
+    double prior, held = 0, tried = 0;
+    double assumed = 4;  // trials that the prior counts for, to be forgotten like all others
+    double rate() const { return rate(prior); }
+    double rate(double prior) const { return (held + assumed * prior) / (tried + assumed); }
     void tell(bool yes);
   };
   struct Part {
     Chance chance;
     int32_t rest = 0;       // offers to pass over before the next probe
     int32_t interval = 64;  // between probes; doubles while they fail
+    double probing = 0;     // seconds at stake in a probe whose outcome is not known yet
   };
   using Parts = std::array<std::array<Part, kClasses>, kNumSources>;
   const Part& part(Source s, int32_t match) const { return parts_[static_cast<int>(s)][class_of(s, match)]; }
   Part& part(Source s, int32_t match) { return parts_[static_cast<int>(s)][class_of(s, match)]; }
-  struct Odds {
-    double holds, sure;  // of a drafted token; of a model's being sure of it
-  };
-  Odds odds(const Offer& offer) const;
-  // f(length, gain, seconds) for each length of the offer.
+  bool needs_plain_step(Beside beside) const;
+  // f(length, gain, seconds) for each length of the offer, by what is known or as if all its tokens held.
   template <class F>
-  void each_length(const Offer& offer, Beside beside, Odds odds, F&& f) const;
+  void each_length(const Offer& offer, Beside beside, bool all_hold, F&& f) const;
 
   int32_t least_;
   StepCosts costs_;
   Parts parts_ = initial();
   static Parts initial();
-  Chance is_sure_{0, 0, 0.8};  // the draft model, of its next token
+  Chance is_sure_{0.8};  // the draft model, of its next token
   std::array<int64_t, kNumSources> trials_{};
   int64_t steps_ = 0, probes_ = 0;
   double total_seconds_ = 0, probe_seconds_ = 0;
