@@ -44,6 +44,10 @@ constexpr uint64_t kMemoryReserve = 256ull << 20;  // bytes the cache leaves to 
 constexpr std::chrono::milliseconds kReliefInterval{500};
 constexpr std::chrono::seconds kSaveAtEnd{5};  // most that closing waits for the disk
 
+Error device_lost() {
+  return Error(ErrorCode::kDeviceLost, "The device was lost while this ran; the request can be sent again.");
+}
+
 class EngineImpl final : public Engine {
  public:
   EngineImpl(const EngineOptions& options, const ProgressFn& progress);
@@ -83,6 +87,7 @@ class EngineImpl final : public Engine {
   std::shared_ptr<Sequence> remove(Sequence* s, bool keep);
   void fail(Sequence* s, const Error& error, bool keep = true);
   void relieve_memory();
+  void recover();
   void open_disk();
   bool waits_for_disk(Sequence& s);
 
@@ -101,6 +106,7 @@ class EngineImpl final : public Engine {
   double seconds_per_decode_ = 0;  // of a step that decodes alone, another
   Slots slots_;
   std::optional<ModelIdentity> identity_;
+  bool lost_ = false;         // the device is, and everybody's memory with it
   size_t first_prefill_ = 0;  // whose turn it is among those that prefill
   Clock::time_point next_relief_{};
 
@@ -231,13 +237,16 @@ EngineStats EngineImpl::stats() const {
 
 // One step after another, as long as anything runs.
 void EngineImpl::run() {
-  while (admit()) {
+  for (;;) {
+    const bool was_lost = lost_;
+    if (!admit()) break;
     run_errands();
     if (disk_) disk_->save();
     relieve_memory();
     drop_cancelled();
     schedule();
-    if (!batch_.parts.empty()) collect(forward());
+    if (!batch_.parts.empty() && !lost_) collect(forward());
+    if (lost_ && !was_lost) recover();
   }
   const Error closing(ErrorCode::kUnavailable, "The engine is closing.");
   for (auto& s : std::vector(running_)) fail(s.get(), closing);
@@ -261,6 +270,17 @@ bool EngineImpl::admit() {
     stats_.kv_bytes_used = stats_.cache_bytes_used = pool_.used_bytes();
   }
   if (closing_) return false;
+  if (lost_) {  // it could not be opened again before; now somebody asks for it
+    lock.unlock();
+    recover();
+    lock.lock();
+    if (lost_) {
+      const auto waiting = std::exchange(waiting_, {});
+      lock.unlock();
+      for (const auto& s : waiting) s->fail(device_lost());
+      return true;
+    }
+  }
   disk_event_ = false;
   for (const auto& s : waiting_) s->waits_for_disk = false;
   std::vector<std::pair<std::shared_ptr<Sequence>, Error>> failed;
@@ -292,6 +312,7 @@ bool EngineImpl::admit() {
         trouble = Error(ErrorCode::kOutOfMemory,
                         "There is no memory left for this generation; use a smaller context (-c).");
       if (trouble) failed.emplace_back(s, *trouble);
+      lost_ |= trouble && trouble->code() == ErrorCode::kDeviceLost;
     }
     waiting_.erase(next);
     if (disk_) disk_->release(s.get());
@@ -409,8 +430,30 @@ std::shared_ptr<Sequence> EngineImpl::remove(Sequence* s, bool keep) {
 }
 
 void EngineImpl::fail(Sequence* s, const Error& error, bool keep) {
-  const std::shared_ptr<Sequence> kept = remove(s, keep);
+  lost_ |= error.code() == ErrorCode::kDeviceLost;
+  const std::shared_ptr<Sequence> kept = remove(s, keep && !lost_);
   s->fail(error);
+}
+
+// A driver resets its device when that hangs, and some when the machine wakes from sleep. All that lay on it
+// is gone: what ran fails, what prompts left is forgotten, and the model is loaded anew.
+void EngineImpl::recover() {
+  for (const auto& s : std::vector(running_)) fail(s.get(), device_lost(), false);
+  tree_.clear();
+  const Clock::time_point begin = Clock::now();
+  const auto trouble = trouble_of([&] { prepared_.recover(options_); });
+  lost_ = trouble.has_value();
+  if (!options_.on_notice) return;
+  if (trouble)
+    options_.on_notice(
+        fmt::format("The device was lost and cannot be used again yet: {} The next request tries "
+                    "once more; restart the program if it stays so.",
+                    trouble->what()));
+  else
+    options_.on_notice(
+        fmt::format("The device was lost, and the requests that ran on it failed. It was opened "
+                    "anew and the model loaded again in {:.1f} s.",
+                    std::chrono::duration<double>(Clock::now() - begin).count()));
 }
 
 // Other programs need memory too: the cache gives way before the system has to kill something.
@@ -545,12 +588,8 @@ void EngineImpl::collect(plan::Status status) {
     if (batch_.prefill_rows < static_cast<int32_t>(batch_.tokens.size())) ++stats_.decode_steps_total;
     stats_.kv_bytes_used = pool_.used_bytes();
   }
-  if (status == plan::Status::kDeviceLost) {  // and with it everybody's memory
-    for (const auto& s : std::vector(running_))
-      fail(s.get(),
-           Error(ErrorCode::kDeviceLost, "The device was lost in this step; the request can be sent again."),
-           false);
-    tree_.clear();
+  if (status == plan::Status::kDeviceLost) {
+    lost_ = true;
     return;
   }
   if (status != plan::Status::kOk) {

@@ -106,6 +106,7 @@ void VulkanBackend::set_kv(const plan::KvShape& shape, KvType k, KvType v) {
 }
 
 plan::PageId VulkanBackend::allocate_page() {
+  if (page_bytes() == 0) return 0;  // no layer here has a cache
   const plan::PageId id = pages_.allocate(opened_->device, memory_use(), "the cache");
   try {
     opened_->transfers.clear(pages_.place(id), page_bytes());
@@ -117,7 +118,7 @@ plan::PageId VulkanBackend::allocate_page() {
 }
 
 void VulkanBackend::copy_page(plan::PageId to, plan::PageId from) {
-  opened_->transfers.copy(pages_.place(to), pages_.place(from), page_bytes());
+  if (page_bytes() > 0) opened_->transfers.copy(pages_.place(to), pages_.place(from), page_bytes());
 }
 
 void VulkanBackend::set_state(const plan::StateShape& shape) {

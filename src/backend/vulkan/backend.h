@@ -48,7 +48,9 @@ class VulkanBackend final : public plan::Backend {
   void set_kv(const plan::KvShape& shape, KvType k, KvType v) override;
   uint64_t page_bytes() const override { return pages_.piece_bytes(); }
   plan::PageId allocate_page() override;
-  void free_page(plan::PageId page) noexcept override { pages_.free(page); }
+  void free_page(plan::PageId page) noexcept override {
+    if (page_bytes() > 0) pages_.free(page);
+  }
   void copy_page(plan::PageId to, plan::PageId from) override;
 
   void set_state(const plan::StateShape& shape) override;

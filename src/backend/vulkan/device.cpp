@@ -40,6 +40,7 @@ struct Features {
     std::vector<const char*> names;
     if (!all.features.shaderInt64) names.push_back("64-bit integers");
     if (!v11.storageBuffer16BitAccess) names.push_back("16-bit storage");
+    if (!v12.storageBuffer8BitAccess) names.push_back("8-bit storage");
     if (!v12.bufferDeviceAddress) names.push_back("buffer device addresses");
     if (!v12.timelineSemaphore) names.push_back("timeline semaphores");
     return fmt::format("{}", fmt::join(names, ", "));
@@ -188,9 +189,6 @@ void Instance::find_devices() {
         d.features.min_subgroup_size = sizes.minSubgroupSize;
         d.features.max_subgroup_size = sizes.maxSubgroupSize;
       }
-      if (d.missing.empty() && (!(p11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) ||
-                                !(p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT)))
-        d.missing = "subgroup arithmetic";
     }
     d.system_memory = d.software || p.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
     VkPhysicalDeviceMemoryProperties m;
@@ -229,8 +227,8 @@ const PhysicalDevice& Instance::choose(const std::string& wanted, bool allow_sof
         wanted.empty() ? ErrorCode::kUnavailable : ErrorCode::kInvalidArgument,
         wanted.empty()
             ? fmt::format(
-                  "No usable GPU was found; Vulkan devices here: {}. A device that a driver imitates on the "
-                  "CPU is used where -dev names it.",
+                  "No usable GPU was found; Vulkan devices here: {}. Name one with -dev to use it all the "
+                  "same, or run on the CPU with -ngl 0.",
                   names_of(devices_))
             : fmt::format("There is no Vulkan device \"{}\". Devices here: {}.", wanted, names_of(devices_)));
   if (!chosen->missing.empty())

@@ -83,6 +83,8 @@ VkResult Submission::run(std::span<const VkCommandBuffer> pieces, int32_t n_rows
     longest_ = std::max(longest_, seconds);
     first = end, before = now;
   }
+  // What was submitted before a failure still writes to memory that the caller is about to free.
+  if (result != VK_SUCCESS && timeline_.submitted() > submitted) timeline_.wait(timeline_.submitted());
   return result;
 }
 

@@ -1,0 +1,252 @@
+// The engine on a GPU: the CPU's numbers, the same bits with and without cache and drafts, and what becomes
+// of requests when the device is lost or full (faulty_vulkan.cpp breaks it).
+#include <dlfcn.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <moraine/engine.h>
+#include <moraine/evaluate.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <mutex>
+#include <random>
+
+#include "collector.h"
+
+namespace moraine {
+namespace {
+
+using testing::Collector;
+using testing::greedy;
+using ::testing::HasSubstr;
+
+std::string tiny(const std::string& name) {
+  const char* d = std::getenv("MORAINE_BUILD_DIR");
+  return std::string(d ? d : "build") + "/test-models/tiny-" + name + ".gguf";
+}
+
+std::vector<TokenId> random_tokens(int n, unsigned seed) {
+  std::mt19937 rng(seed);
+  std::vector<TokenId> t(n);
+  for (TokenId& x : t) x = 10 + static_cast<TokenId>(rng() % 200);
+  return t;
+}
+
+class OnGpu : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    // First, and for good: the system's library has the same name, and who is loaded first is found.
+    static void* const library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+    library_ = library;
+    for (const DeviceInfo& d : list_devices())
+      if (d.missing.empty() && (device_.empty() || d.software)) device_ = d.name;
+    if (device_.empty()) GTEST_SKIP() << "no usable Vulkan device";
+  }
+  EngineOptions options(const std::string& model, int n_ctx = 1024) {
+    EngineOptions o;
+    o.model_path = tiny(model);
+    o.device.name = device_;
+    o.device.gpu_layers = kAllLayers;
+    o.n_ctx = n_ctx;
+    o.n_parallel = 2;
+    o.cache_bytes = 1 << 28;
+    o.on_notice = [this](const std::string& text) {
+      const std::lock_guard lock(mutex_);
+      notices_ += text + "\n";
+      told_.notify_all();
+    };
+    return o;
+  }
+  std::string notices() {
+    const std::lock_guard lock(mutex_);
+    return notices_;
+  }
+  // Requests fail before the device is opened anew.
+  bool wait_for_notices(size_t n) {
+    std::unique_lock lock(mutex_);
+    return told_.wait_for(lock, std::chrono::seconds(120), [&] {
+      return std::count(notices_.begin(), notices_.end(), '\n') >= std::ptrdiff_t(n);
+    });
+  }
+  static std::shared_ptr<Collector> answer(Engine& e, const GenerationRequest& r) {
+    auto c = std::make_shared<Collector>();
+    e.generate(r, c);
+    EXPECT_TRUE(c->wait());
+    return c;
+  }
+
+  void* library_ = nullptr;
+  std::string device_;
+  std::mutex mutex_;
+  std::condition_variable told_;
+  std::string notices_;
+};
+
+// Tokens and the bits of their probabilities.
+std::vector<uint32_t> bits_of(const Collector& c) {
+  std::vector<uint32_t> bits;
+  for (const TokenEvent& e : c.events) {
+    bits.push_back(static_cast<uint32_t>(e.id));
+    for (const TokenProb& p : e.top) bits.push_back(std::bit_cast<uint32_t>(p.logprob));
+  }
+  return bits;
+}
+
+// Of unquantised models the numbers; of quantised ones what is left where a last bit tips a rounding of
+// activations to eight bits, which a random model makes the most of.
+TEST_F(OnGpu, ScoresAsTheCpuDoes) {
+  struct {
+    const char* model;
+    KvType kv;
+    double worst, mean;
+  } const cases[] = {{"llama-f32", KvType::kF32, 1e-4, 1e-5},
+                     {"qwen3next-f32", KvType::kF32, 1e-4, 1e-5},
+                     {"llama-q4_k_m", KvType::kF16, 1, 0.1},
+                     {"gemma3-q4_k_m", KvType::kQ8_0, 1, 0.1},
+                     {"qwen3moe-q4_k_m", KvType::kF16, 1, 0.1}};
+  for (const auto& c : cases) {
+    EngineOptions o = options(c.model);
+    o.kv_type_k = o.kv_type_v = c.kv;
+    const auto gpu = Evaluator::load(o);
+    EXPECT_THAT(gpu->info().device, HasSubstr(device_));
+    EXPECT_GT(gpu->memory().on_device, gpu->memory().weights);
+    o.device = {};
+    const auto cpu = Evaluator::load(o);
+    const auto tokens = random_tokens(70, 3);
+    const auto expected = cpu->log_probs(tokens, 0), got = gpu->log_probs(tokens, 0);
+    ASSERT_EQ(got.size(), expected.size());
+    double worst = 0, sum = 0;
+    for (size_t i = 0; i < got.size(); ++i) {
+      const double difference = std::fabs(got[i] - expected[i]);
+      worst = std::max(worst, difference), sum += difference;
+    }
+    const double mean = sum / static_cast<double>(got.size());
+    std::printf("[ measured ] %s: log-probabilities differ by %.1e at worst, %.1e on average\n", c.model,
+                worst, mean);
+    EXPECT_LT(worst, c.worst) << c.model;
+    EXPECT_LT(mean, c.mean) << c.model;
+  }
+}
+
+TEST_F(OnGpu, ACacheHitAndDraftsChangeNoBit) {
+  for (const char* model : {"llama-q4_k_m", "qwen3next-q4_k_m"}) {
+    EngineOptions o = options(model);
+    o.speculation.max_draft = 0;
+    const auto prompt = random_tokens(330, 1);
+    GenerationRequest r = greedy(prompt, 8);
+    r.n_probs = 2;
+    r.boundaries = {300};
+    const auto plain = Engine::load(o);
+    const auto fresh = answer(*plain, r);
+    ASSERT_EQ(fresh->tokens.size(), 8u);
+    const auto again = answer(*plain, r);
+    EXPECT_GE(again->stats.n_cached, 256) << model;
+    EXPECT_EQ(bits_of(*again), bits_of(*fresh)) << model;
+    // Drafts that are often wrong, always tried.
+    o.speculation.max_draft = 4;
+    o.speculation.always = true;
+    o.speculation.script = [&](std::span<const TokenId> tokens, int32_t room, std::vector<TokenId>& draft) {
+      const size_t at = tokens.size() - prompt.size();
+      for (size_t i = at; i < fresh->tokens.size() && std::ssize(draft) < room; ++i)
+        draft.push_back(i % 3 == 2 ? 11 : fresh->tokens[i]);
+    };
+    const auto drafted = answer(*Engine::load(o), r);
+    EXPECT_GT(drafted->stats.n_drafted, 0) << model;
+    EXPECT_EQ(bits_of(*drafted), bits_of(*fresh)) << model;
+  }
+}
+
+TEST_F(OnGpu, WhatIsNotThereIsSaid) {
+  EngineOptions o = options("llama-q4_k_m");
+  o.device.name = "Vulkan99";
+  try {
+    Engine::load(o);
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kInvalidArgument);
+    EXPECT_THAT(e.what(), HasSubstr("Vulkan0"));
+  }
+  o.device.name = "none";
+  EXPECT_THAT(Engine::load(o)->info().device, HasSubstr("CPU"));
+  for (const DeviceInfo& d : list_devices())
+    if (!d.software && d.missing.empty()) return;
+  o.device.name = "";  // asked for, and only an imitation is there
+  const auto engine = Engine::load(o);
+  EXPECT_THAT(engine->info().device, HasSubstr("CPU"));
+  EXPECT_THAT(engine->info().notes, ::testing::Contains(HasSubstr("Everything runs on the CPU")));
+}
+
+class BrokenGpu : public OnGpu {
+ protected:
+  void SetUp() override {
+    OnGpu::SetUp();
+    if (IsSkipped()) return;
+    lose_after_ = reinterpret_cast<void (*)(int)>(dlsym(library_, "faulty_lose_after"));
+    set_opens_ = reinterpret_cast<void (*)(bool)>(dlsym(library_, "faulty_set_opens"));
+    set_memory_ = reinterpret_cast<void (*)(bool)>(dlsym(library_, "faulty_set_memory"));
+    ASSERT_TRUE(lose_after_ && set_opens_ && set_memory_) << "LD_LIBRARY_PATH does not lead to faulty_vulkan";
+  }
+  void TearDown() override {
+    if (set_opens_) set_opens_(true), set_memory_(true), lose_after_(-1);
+  }
+  void (*lose_after_)(int) = nullptr;
+  void (*set_opens_)(bool) = nullptr;
+  void (*set_memory_)(bool) = nullptr;
+};
+
+TEST_F(BrokenGpu, ALostDeviceFailsWhatRanAndIsOpenedAnew) {
+  for (const char* model : {"llama-q4_k_m", "qwen3next-q4_k_m"}) {
+    const auto engine = Engine::load(options(model));
+    const auto first = answer(*engine, greedy(random_tokens(40, 1), 6));
+    ASSERT_FALSE(first->error);
+    notices_.clear();
+    size_t losses = 0;
+    for (const int n : {0, 3}) {  // before a first token, and among many
+      lose_after_(n);
+      const auto lost = answer(*engine, greedy(random_tokens(40, 2), 200));
+      ASSERT_TRUE(lost->error) << model;
+      EXPECT_EQ(*lost->error, ErrorCode::kDeviceLost);
+      ASSERT_TRUE(wait_for_notices(++losses)) << notices();
+    }
+    const auto after = answer(*engine, greedy(random_tokens(40, 1), 6));
+    ASSERT_FALSE(after->error) << model << notices();
+    EXPECT_EQ(after->stats.n_cached, 0);  // what it had was lost
+    EXPECT_EQ(after->tokens, first->tokens);
+    EXPECT_THAT(notices(), HasSubstr("loaded again"));
+  }
+}
+
+TEST_F(BrokenGpu, ADeviceThatDoesNotComeBackIsTriedAtEachRequest) {
+  const auto engine = Engine::load(options("llama-q4_k_m"));
+  lose_after_(1), set_opens_(false);
+  for (int i = 0; i < 2; ++i) {
+    const auto lost = answer(*engine, greedy(random_tokens(40, 1), 6));
+    ASSERT_TRUE(lost->error);
+    EXPECT_EQ(*lost->error, ErrorCode::kDeviceLost);
+  }
+  EXPECT_THAT(notices(), HasSubstr("cannot be used again yet"));
+  set_opens_(true);
+  EXPECT_FALSE(answer(*engine, greedy(random_tokens(40, 1), 6))->error);
+}
+
+TEST_F(BrokenGpu, MemoryThatEndsFailsOneRequest) {
+  const auto engine = Engine::load(options("llama-q4_k_m"));
+  set_memory_(false);
+  const auto failed = answer(*engine, greedy(random_tokens(40, 1), 6));
+  ASSERT_TRUE(failed->error);
+  EXPECT_EQ(*failed->error, ErrorCode::kOutOfMemory);
+  try {
+    Engine::load(options("llama-q4_k_m"));
+    ADD_FAILURE() << "loaded without memory";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory);
+    EXPECT_THAT(e.what(), HasSubstr("no"));
+  }
+  set_memory_(true);
+  EXPECT_FALSE(answer(*engine, greedy(random_tokens(40, 1), 6))->error);
+}
+
+}  // namespace
+}  // namespace moraine
