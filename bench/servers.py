@@ -70,7 +70,7 @@ def command_of(o):
                 "--cache-disk", disk, *o.more]
     if o.engine == "llama-server":
         return [llama_server(), "-m", o.model, "--port", o.port, "-c", o.context, "-np", o.parallel, "-t", o.threads,
-                "--kv-unified", "--jinja", "--no-webui", *o.more]
+                "--kv-unified", "--jinja", *o.more]
     if o.engine == "xllamacpp":
         return [python_environment("xllamacpp", XLLAMACPP), "-c", XLLAMACPP_SERVER, o.model, o.port, o.context, o.parallel,
                 o.threads]

@@ -33,7 +33,7 @@ class Agent(threading.Thread):
         self.n, self.n_given_up, self.errors = 0, 0, []
 
     def run(self):
-        words = [str(self.random.random()) for _ in range(300)]
+        words = [str(self.random.randrange(10000)) for _ in range(300)]
         system = {"role": "system", "content": "You are " + " ".join(words[:150])}
         messages = [system]
         while time.monotonic() < self.until:
