@@ -25,6 +25,8 @@ struct Case {
   const char* name;
   const char* file;
   KvType kv;
+  int n_tokens = 40;
+  double bound = 1e-10;  // of the logits' NMSE
 };
 
 class OnVulkan : public ::testing::TestWithParam<Case> {
@@ -35,7 +37,6 @@ class OnVulkan : public ::testing::TestWithParam<Case> {
     device_ = *device;
     const char* build = std::getenv("MORAINE_BUILD_DIR");
     path_ = std::string(build ? build : "build") + "/test-models/" + GetParam().file;
-    options_.as_f32 = true;  // Vulkan unpacks quantised weights: so does the CPU here
     options_.kv_k = options_.kv_v = GetParam().kv;
   }
   Runner on_vulkan() {
@@ -54,16 +55,24 @@ class OnVulkan : public ::testing::TestWithParam<Case> {
   std::string device_, path_;
 };
 
-// 310 positions cross a page and Gemma's window.
 TEST_P(OnVulkan, GivesTheCpusLogits) {
   Runner cpu(path_, options_), gpu = on_vulkan();
-  const auto prompt = tokens(310, cpu.model().n_vocab(), 1);
-  const Logits expected = cpu.run(prompt, 100), got = gpu.run(prompt, 100);
-  double worst = 0;
+  const auto prompt = tokens(GetParam().n_tokens, cpu.model().n_vocab(), 1);
+  const size_t n_prefill = prompt.size() - 12;  // then as verification rows come
+  Logits expected, got;
+  for (auto [runner, logits] : {std::pair{&cpu, &expected}, {&gpu, &got}}) {
+    *logits = runner->run({prompt.begin(), prompt.begin() + n_prefill}, 100);
+    for (auto& l : runner->run({prompt.begin() + n_prefill, prompt.end()}, 5))
+      logits->push_back(std::move(l));
+  }
+  double worst = 0, error = 0, power = 0;
   for (size_t i = 0; i < prompt.size(); ++i)
     for (size_t j = 0; j < got[i].size(); ++j) {
       ASSERT_FALSE(std::isnan(got[i][j]));
-      worst = std::max(worst, std::fabs(double(got[i][j]) - expected[i][j]));
+      const double difference = double(got[i][j]) - expected[i][j];
+      worst = std::max(worst, std::fabs(difference));
+      error += difference * difference;
+      power += double(expected[i][j]) * expected[i][j];
     }
   const auto& exe = dynamic_cast<vulkan::VulkanExecutable&>(gpu.executable());
   const std::clock_t cpu_start = std::clock();  // of all threads: software Vulkan's work is this process's
@@ -73,10 +82,17 @@ TEST_P(OnVulkan, GivesTheCpusLogits) {
       std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() / 5;
   const double cpu_us = (std::clock() - cpu_start) * 1e6 / CLOCKS_PER_SEC / 5;
   std::printf(
-      "[ measured ] %s: worst %.1e; %d dispatches, %d barriers; a step of one row %.0f us (%.0f us of CPU)\n",
-      GetParam().name, worst, exe.n_dispatches(1), exe.n_barriers(1), us, cpu_us);
-  // The last bit of a key may round to another float16 on the other side, 5e-4 of it.
-  EXPECT_LT(worst, GetParam().kv == KvType::kF32 ? 1e-3 : 1e-2);
+      "[ measured ] %s: worst logit off by %.1e, NMSE %.1e; %d dispatches, %d barriers; a step of one row "
+      "%.0f us "
+      "(%.0f us of CPU)\n",
+      GetParam().name, worst, error / power, exe.n_dispatches(1), exe.n_barriers(1), us, cpu_us);
+  EXPECT_LT(error / power, GetParam().bound);
+}
+
+// Of the contract's prompt: software Vulkan is slow. The long runs of make test-all cross a page.
+int n_tokens() {
+  const char* n = std::getenv("MORAINE_TEST_TOKENS");
+  return n ? std::atoi(n) : 64;
 }
 
 class ContractOnVulkan : public OnVulkan {};
@@ -87,13 +103,14 @@ TEST_P(ContractOnVulkan, RowsDoNotDependOnSlicesOrCompany) {
   const auto same = [](const std::vector<float>& a, const std::vector<float>& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
   };
-  const auto prompt = tokens(275, vocab, 2), other = tokens(60, vocab, 3);
-  const Logits whole = gpu.run(prompt, 275), other_whole = gpu.run(other, 60, 1);
+  const auto prompt = tokens(n_tokens(), vocab, 2), other = tokens(30, vocab, 3);
+  const int n = static_cast<int>(prompt.size());
+  const Logits whole = gpu.run(prompt, n), other_whole = gpu.run(other, 30, 1);
   gpu.reset();
   // Prefill, then decode one by one, then a few verification rows at a time.
-  Logits sliced = gpu.run({prompt.begin(), prompt.begin() + 230}, 90);
-  for (auto& l : gpu.run({prompt.begin() + 230, prompt.begin() + 260}, 1)) sliced.push_back(std::move(l));
-  for (auto& l : gpu.run({prompt.begin() + 260, prompt.end()}, 9)) sliced.push_back(std::move(l));
+  Logits sliced = gpu.run({prompt.begin(), prompt.end() - 23}, n / 3);
+  for (auto& l : gpu.run({prompt.end() - 23, prompt.end() - 15}, 1)) sliced.push_back(std::move(l));
+  for (auto& l : gpu.run({prompt.end() - 15, prompt.end()}, 5)) sliced.push_back(std::move(l));
   for (size_t i = 0; i < prompt.size(); ++i)
     ASSERT_TRUE(same(whole[i], sliced[i])) << "position " << i << ", sliced";
 
@@ -105,7 +122,7 @@ TEST_P(ContractOnVulkan, RowsDoNotDependOnSlicesOrCompany) {
     std::vector<int> owner;
     for (int s = 0; s < 2; ++s) {
       const size_t begin = together[s].size();
-      const size_t end = std::min(prompts[s]->size(), begin + 1 + (step * 13 + s * 7) % 61);
+      const size_t end = std::min(prompts[s]->size(), begin + 1 + (step * 13 + s * 7) % (n / 4));
       for (size_t at = begin; at < end; ++at) rows.push_back({(*prompts[s])[at], s}), owner.push_back(s);
     }
     Logits l = gpu.step(rows);
@@ -119,15 +136,36 @@ TEST_P(ContractOnVulkan, RowsDoNotDependOnSlicesOrCompany) {
 
 const auto name_of = [](const auto& info) { return std::string(info.param.name); };
 
-INSTANTIATE_TEST_SUITE_P(TinyModels, OnVulkan,
-                         ::testing::Values(Case{"llama_f32", "tiny-llama-f32.gguf", KvType::kF32},
-                                           Case{"llama_q4_k_m_kv_f16", "tiny-llama-q4_k_m.gguf",
-                                                KvType::kF16},
-                                           Case{"gemma3_f32", "tiny-gemma3-f32.gguf", KvType::kF32}),
-                         name_of);
-// One model, as software Vulkan is slow: windows, full attention, a page crossed.
+// With activations of eight bits, or a cache of fewer, the last bit of a value may tip a rounding, which is
+// then off by a step; experts' routers turn such steps into other experts.
+constexpr double kRounded = 5e-4;
+INSTANTIATE_TEST_SUITE_P(
+    TinyModels, OnVulkan,
+    ::testing::Values(
+        // 310 positions cross a page and Gemma's window.
+        Case{"gemma3_f32", "tiny-gemma3-f32.gguf", KvType::kF32, 310},
+        Case{"llama_f32", "tiny-llama-f32.gguf", KvType::kF32},
+        Case{"llama_f32_kv_f16", "tiny-llama-f32.gguf", KvType::kF16, 40, kRounded},
+        Case{"llama_q4_k_m", "tiny-llama-q4_k_m.gguf", KvType::kF16, 40, kRounded},
+        Case{"gemma3_q4_k_m", "tiny-gemma3-q4_k_m.gguf", KvType::kQ8_0, 40, kRounded},
+        Case{"mistral3_f32", "tiny-mistral3-f32.gguf", KvType::kF32},
+        Case{"qwen2_f32", "tiny-qwen2-f32.gguf", KvType::kF32},
+        Case{"qwen2_q8_0", "tiny-qwen2-q8_0.gguf", KvType::kF16, 40, kRounded},
+        Case{"qwen3_f32", "tiny-qwen3-f32.gguf", KvType::kF32},
+        Case{"qwen3_q4_k_m", "tiny-qwen3-q4_k_m.gguf", KvType::kF16, 40, kRounded},
+        Case{"qwen3moe_f32", "tiny-qwen3moe-f32.gguf", KvType::kF32},
+        Case{"qwen3moe_q4_k_m", "tiny-qwen3moe-q4_k_m.gguf", KvType::kF16, 40, kRounded},
+        Case{"qwen3next_f32", "tiny-qwen3next-f32.gguf", KvType::kF32},
+        Case{"qwen3next_q4_k_m", "tiny-qwen3next-q4_k_m.gguf", KvType::kF16, 40, kRounded},
+        Case{"qwen35_f32", "tiny-qwen35-f32.gguf", KvType::kF32},
+        Case{"qwen35_q8_0", "tiny-qwen35-q8_0.gguf", KvType::kF16, 40, kRounded},
+        Case{"qwen35moe_f32", "tiny-qwen35moe-f32.gguf", KvType::kF32},
+        Case{"qwen35moe_q4_k_m", "tiny-qwen35moe-q4_k_m.gguf", KvType::kF16, 40, kRounded}),
+    name_of);
 INSTANTIATE_TEST_SUITE_P(TinyModels, ContractOnVulkan,
-                         ::testing::Values(Case{"gemma3_kv_f16", "tiny-gemma3-f32.gguf", KvType::kF16}),
+                         ::testing::Values(Case{"gemma3_q4_k_m", "tiny-gemma3-q4_k_m.gguf", KvType::kF16},
+                                           Case{"qwen3next_q4_k_m", "tiny-qwen3next-q4_k_m.gguf",
+                                                KvType::kQ8_0}),
                          name_of);
 
 }  // namespace

@@ -9,6 +9,7 @@
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
 #extension GL_EXT_shader_16bit_storage : require
+#extension GL_EXT_control_flow_attributes : require
 
 layout(constant_id = 0) const int kLanes = 64;  // of a workgroup: 8, 32 or 64
 layout(local_size_x_id = 0) in;

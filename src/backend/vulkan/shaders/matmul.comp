@@ -28,6 +28,7 @@ layout(push_constant) uniform Push {
 
 const int kColumns = kLanes / 8;
 const int kOwn = (kTile + kColumns - 1) / kColumns;  // results of a lane: rows c, c + kColumns, ... of the tile
+const int kFloats = 8;  // values of a float weight that are held at a time
 
 shared vec4 terms[kLanes * kTile];
 float acc[kOwn];
@@ -47,7 +48,7 @@ void block_terms(int f, Words w, int at, int row, uint64_t base, int stride, int
   const int n_quads = block_width(f) / 16;
   int dots[kTile], mins[kTile];
   for (int t = 0; t < kTile; ++t) dots[t] = 0, mins[t] = 0;
-  for (int s = 0; s < n_quads; ++s) {
+  [[dont_unroll]] for (int s = 0; s < n_quads; ++s) {  // else compilers take seconds over each format
     const uvec4 q = quad(f, w, at, row, s);
     const int scale = quad_scale(f, w, at, row, s);
     const int least = has_min(f) ? quad_min(f, w, at, row, s) : 0;
@@ -87,13 +88,17 @@ void multiply(int f, uint64_t weights, int group, uint64_t base, int stride) {
   Words w = Words(weights + uint64_t(group) * uint64_t(n_blocks * block_words(f)) * 4ul);
   for (int i = 0; i < kOwn; ++i) acc[i] = 0.0;
   if (is_float(f)) {
-    for (int j = 0; j < k; ++j) {
-      const float value = float_weight(f, w, 0, row, j);
+    for (int first = 0; first < k; first += kFloats) {
+      const int n = min(kFloats, k - first);
+      float values[kFloats];
+      for (int j = 0; j < n; ++j) values[j] = float_weight(f, w, 0, row, first + j);
       for (int i = 0; i < kOwn; ++i) {
         const int t = c + i * kColumns;
-        precise float next = acc[i];
-        if (t < n_rows) next = fma(value, ConstFloats(activations(base, stride, t)).v[j], next);
-        acc[i] = next;
+        if (t >= n_rows) break;
+        ConstFloats xs = ConstFloats(activations(base, stride, t));
+        precise float sum = acc[i];
+        for (int j = 0; j < n; ++j) sum = fma(values[j], xs.v[first + j], sum);
+        acc[i] = sum;
       }
     }
     return;
