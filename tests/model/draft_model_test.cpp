@@ -68,7 +68,40 @@ std::vector<GenerationRequest> eight_requests(int n) {
   return requests;
 }
 
-double held(const GenerationStats& s) { return s.n_drafted > 0 ? double(s.n_accepted) / s.n_drafted : -1; }
+// Behind every third free token come four in a row that are determined; `tells`: what it says of them.
+class Fours : public TokenConstraint {
+ public:
+  enum class Tells { kTruth, kLies, kNothing };
+  explicit Fours(Tells tells) : tells_(tells) {}
+  std::span<const uint32_t> allowed() noexcept override {
+    if (left_ == 0) return {};
+    words_.assign(16, 0);
+    const TokenId t = next(left_);
+    words_[t / 32] |= 1u << t % 32;
+    return words_;
+  }
+  void accept(TokenId token) noexcept override {
+    if (left_ > 0)
+      --left_;
+    else if (++n_free_ % 3 == 0)
+      left_ = 4, begin_ = token;
+  }
+  std::span<const TokenId> forced(int32_t most) noexcept override {
+    guess_.clear();
+    if (tells_ == Tells::kNothing) return guess_;
+    for (int i = left_; i > 0 && static_cast<int32_t>(guess_.size()) < most; --i)
+      guess_.push_back(tells_ == Tells::kLies && i < 3 ? 11 : next(i));
+    return guess_;
+  }
+
+ private:
+  TokenId next(int left) const { return 20 + (begin_ * 7 + left * 31) % 300; }
+  Tells tells_;
+  int left_ = 0, n_free_ = 0;
+  TokenId begin_ = 0;
+  std::vector<uint32_t> words_;
+  std::vector<TokenId> guess_;
+};
 
 class DraftModelTest : public ::testing::TestWithParam<Case> {};
 
@@ -98,13 +131,34 @@ TEST_P(DraftModelTest, WhatItDraftsForItselfHolds) {
   EXPECT_EQ(stats.drafters[0].accepted, stats.accepted_tokens_total);
 }
 
+// The same, but each third token is followed by four that it cannot know. Its guesses fall there, and must
+// hold again behind: if a window or a state kept anything of what fell, they would not.
+TEST_P(DraftModelTest, ItsWindowGoesBackToWhereTheGuessesFell) {
+  // The first token comes with the prompt, the last is never drafted.
+  const int n = 120, n_free = (n - 1) / 7 * 3 + std::min(3, (n - 1) % 7) - 1;
+  auto requests = eight_requests(n);
+  for (GenerationRequest& r : requests)
+    r.constraint = [] { return std::make_unique<Fours>(Fours::Tells::kNothing); };
+  const EngineOptions o = options_for(GetParam());
+  const std::vector<Said> plain = run_all(*Engine::load(o), requests);
+  const auto engine = Engine::load(drafted(o, o.model_path));
+  for (const size_t i : {0u, 3u}) {
+    const Said alone = run_all(*engine, {requests[i]})[0];
+    EXPECT_TRUE(alone == plain[i]) << i;
+    EXPECT_GE(alone.stats.n_accepted, n_free) << i;
+    EXPECT_GT(alone.stats.n_drafted, n_free + n / 2) << i;
+  }
+  const std::vector<Said> together = run_all(*engine, requests);
+  for (size_t i = 0; i < requests.size(); ++i) EXPECT_TRUE(together[i] == plain[i]) << i;
+}
+
 // Its sibling of another precision agrees now and then: windows and states go back to where it did.
 TEST_P(DraftModelTest, AnotherPrecisionLeavesTheTokensAsTheyWere) {
   std::string sibling = path_of(GetParam());
   const size_t at = sibling.find("q4_k_m");
   if (at == std::string::npos) GTEST_SKIP() << "no sibling";
   sibling.replace(at, 6, "q8_0");
-  const int n = tokens_to_generate();
+  const int n = tokens_to_generate() / 2;
   const auto requests = eight_requests(n);
   const EngineOptions o = options_for(GetParam());
   const std::vector<Said> plain = run_all(*Engine::load(o), requests);
@@ -132,7 +186,7 @@ TEST_P(DraftModelTest, AStrangerLeavesTheTokensAsTheyWere) {
   for (size_t i = 0; i < requests.size(); ++i) EXPECT_TRUE(together[i] == plain[i]) << i;
   const EngineStats stats = engine->stats();
   EXPECT_GT(stats.drafted_tokens_total, 0u);
-  EXPECT_LT(stats.accepted_tokens_total, stats.drafted_tokens_total / 4);
+  EXPECT_LT(stats.accepted_tokens_total, stats.drafted_tokens_total / 2);
 }
 
 // All drafters and the controller, as users have them.
@@ -289,41 +343,6 @@ TEST(DraftModel, StopsWhereItIsNotSure) {
 
 // ---- Tokens that a constraint forces
 
-// Behind every third free token come four in a row that are determined; `tells`: what it says of them.
-class Fours : public TokenConstraint {
- public:
-  enum class Tells { kTruth, kLies, kNothing };
-  explicit Fours(Tells tells) : tells_(tells) {}
-  std::span<const uint32_t> allowed() noexcept override {
-    if (left_ == 0) return {};
-    words_.assign(16, 0);
-    const TokenId t = next(left_);
-    words_[t / 32] |= 1u << t % 32;
-    return words_;
-  }
-  void accept(TokenId token) noexcept override {
-    if (left_ > 0)
-      --left_;
-    else if (++n_free_ % 3 == 0)
-      left_ = 4, begin_ = token;
-  }
-  std::span<const TokenId> forced(int32_t most) noexcept override {
-    guess_.clear();
-    if (tells_ == Tells::kNothing) return guess_;
-    for (int i = left_; i > 0 && static_cast<int32_t>(guess_.size()) < most; --i)
-      guess_.push_back(tells_ == Tells::kLies && i < 3 ? 11 : next(i));
-    return guess_;
-  }
-
- private:
-  TokenId next(int left) const { return 20 + (begin_ * 7 + left * 31) % 300; }
-  Tells tells_;
-  int left_ = 0, n_free_ = 0;
-  TokenId begin_ = 0;
-  std::vector<uint32_t> words_;
-  std::vector<TokenId> guess_;
-};
-
 TEST(ForcedTokens, AreDraftedAndChangeNothing) {
   EngineOptions o = kLlama;
   const auto requests = [](Fours::Tells tells) {
@@ -352,12 +371,17 @@ TEST(ForcedTokens, AreDraftedAndChangeNothing) {
     else
       EXPECT_LT(stats.drafters[0].accepted, stats.drafters[0].drafted);
   }
-  // With a draft model beside: it knows nothing of the grammar, and its guesses fall where that rules.
+  // With a draft model beside, which guesses where the constraint tells nothing. What it guessed in vain lies
+  // in its window still when it is asked again, many tokens later. Of seven tokens five are guessed in time:
+  // two free ones and three that are forced.
   o = drafted(o, o.model_path);
-  const std::vector<Said> said = run_all(*Engine::load(o), requests(Fours::Tells::kTruth));
-  for (size_t i = 0; i < said.size(); ++i) {
-    EXPECT_TRUE(said[i] == plain[i]) << i;
-    EXPECT_LT(held(said[i].stats), 1) << i;
+  o.speculation.from_grammar = true;
+  const auto engine = Engine::load(o);
+  for (size_t i = 0; i < plain.size(); ++i) {
+    const Said alone = run_all(*engine, {requests(Fours::Tells::kTruth)[i]})[0];
+    EXPECT_TRUE(alone == plain[i]) << i;
+    EXPECT_GE(alone.stats.n_accepted, 200 * 5 / 7 - 5) << i;
+    EXPECT_LT(alone.stats.n_accepted, alone.stats.n_drafted) << i;
   }
 }
 
