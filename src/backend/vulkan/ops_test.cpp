@@ -1,6 +1,12 @@
 // Every op of the vocabulary on Vulkan, alone, against the CPU backend's scalar kernels, at odd sizes and
 // several numbers of rows; with workgroups of 8, 32 and 64 lanes, whose results must be the same to the bit.
 // Whole models: tests/model/backends_test.cpp; devices and memory: vulkan_test.cpp.
+#include <gmock/gmock.h>
+#include <moraine/error.h>
+
+#include <cmath>
+#include <cstring>
+
 #include "backend/cpu/backend.h"
 #include "backend/vulkan/backend.h"
 #include "backend/vulkan/ops_testing.h"
@@ -328,6 +334,67 @@ TEST_F(Ops, GatedDeltaNetOfDraftedRows) {
   compare(c);
   c.n_sequences = 2;
   compare(c);
+}
+
+// A plan with every op, steps for both recordings, and drafted rows.
+Case every_op() {
+  Case c;
+  const WeightId in = c.matrix(256, testing::kVocab, 1.0f, DType::kQ4_K), norm = c.vector(256),
+                 wq = c.matrix(256, 64, 0.1f, DType::kQ4_K), wk = c.matrix(256, 32, 0.1f, DType::kQ8_0),
+                 wv = c.matrix(256, 32, 0.1f, DType::kQ6_K), wo = c.matrix(64, 256, 0.1f, DType::kQ8_0),
+                 gate = c.matrix(256, 96, 0.1f), up = c.matrix(256, 96, 0.1f), down = c.matrix(96, 256, 0.1f),
+                 router = c.matrix(256, 6, 0.1f), a_in = c.matrix(256, 2, 0.1f),
+                 b_in = c.matrix(256, 2, 0.1f), qkv = c.matrix(256, 2 * 32 + 2 * 32, 0.1f);
+  plan::Moe moe = {};
+  moe.gate = c.matrix(256, 6 * 32, 0.1f, DType::kQ4_K), moe.up = c.matrix(256, 6 * 32, 0.1f, DType::kQ4_K);
+  moe.down = c.matrix(32, 6 * 256, 0.1f, DType::kQ8_0);
+  moe.n_experts = 6, moe.top_k = 2, moe.n_ff = 32, moe.normalise = true;
+  plan::GatedDeltaNet net = {};
+  net.n_k_heads = 1, net.n_v_heads = 2, net.head_k = 32, net.head_v = 32, net.n_taps = 4, net.eps = 1e-6f;
+  net.conv = c.vector(4, 0.6f, net.n_channels());
+  net.a_scale = c.vector({-0.1f, -0.2f}), net.dt_bias = c.vector({0.3f, 25.0f});
+  c.state.layers = {{2, 32, 32, net.n_channels(), 3}};
+  c.kv.layers = {{1, 32}};
+  c.kv_k = KvType::kF16, c.kv_v = KvType::kQ8_0;
+  c.max_context = 1024;  // so that few rows are split by partition
+  c.steps = {{1}, {30}, {4, 3, 1}, {2}};
+  c.build = [=](Builder& b) {
+    const ValueId x = b.embed(in), h = b.rms_norm(x, norm, 1e-5f);
+    const ValueId q = b.matmul(h, wq), k = b.matmul(h, wk), v = b.matmul(h, wv);
+    b.rope(q, 2, 32, {plan::RopeKind::kNeox, 32});
+    b.rope(k, 1, 32, {plan::RopeKind::kNeox, 32});
+    plan::Attention a = {};
+    a.n_heads = 2, a.n_kv_heads = 1, a.head_dim = 32, a.scale = 0.2f;
+    const ValueId attended = b.attention(q, k, v, a);
+    b.gate(attended, q, plan::GateKind::kSigmoid);
+    b.add(x, b.matmul(attended, wo));
+    const ValueId mixed = b.gated_delta_net(b.matmul(x, qkv), b.matmul(x, a_in), b.matmul(x, b_in), net);
+    b.add(x, b.matmul(mixed, wo));
+    b.add(x, b.moe(x, b.matmul(x, router), moe));
+    b.add(x, b.matmul(b.gated_ffn(x, gate, up, plan::Activation::kSilu), down));
+    return b.finish(b.gather_outputs(x));
+  };
+  return c;
+}
+
+TEST_F(Ops, MemoryTheHostCannotSeeAndSmallArenas) {
+  options_.unmapped_memory = true;
+  options_.arena_bytes = 50000;  // a few weights each
+  compare(every_op(), 1e-4);
+}
+
+TEST_F(Ops, TheValidationLayerIsSilent) {
+  std::vector<std::string> messages;
+  options_.on_validation_message = [&](const std::string& m) { messages.push_back(m); };
+  try {
+    compare(every_op(), 1e-4);
+    options_.unmapped_memory = true;
+    on_vulkan(every_op(), 8);
+  } catch (const Error& e) {
+    if (std::string(e.what()).find("validation layer") == std::string::npos) throw;
+    GTEST_SKIP() << e.what();
+  }
+  EXPECT_THAT(messages, ::testing::IsEmpty());
 }
 
 }  // namespace
