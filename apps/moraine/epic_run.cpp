@@ -14,6 +14,7 @@
 #include "epic_planner.h"
 #include "epic_session.h"
 #include "running_server.h"
+#include "server/http/get.h"
 #include "signals.h"
 #include "usage_place.h"
 
@@ -23,7 +24,7 @@ namespace {
 using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr seconds kLookEvery{3};  // at the meter, for the live line
+constexpr seconds kLookEvery{3};  // at the meter, for the live line, and at the server
 
 int64_t unix_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -84,6 +85,7 @@ class LocalServer {
     for (bool told = false;; told = true) {
       try {
         ask_running_server(server_.url, server_.key);
+        answered_ = looked_ = Clock::now();
         return true;
       } catch (const Error& e) {
         if (e.code() != ErrorCode::kUnavailable && e.code() != ErrorCode::kIo) throw;
@@ -93,11 +95,26 @@ class LocalServer {
       if (Clock::now() >= until || wait_readable({stop_fd_}, 1000) >= 0) return false;
     }
   }
+  // While an agent works: whether nobody has answered for longer than is waited. Looks every few seconds.
+  bool is_lost() {
+    const auto now = Clock::now();
+    if (now - looked_ < kLookEvery) return false;
+    looked_ = now;
+    http::GetOptions options;
+    options.timeout = seconds(2);
+    try {
+      http::get(server_.url + "/health", options);
+      answered_ = now;
+    } catch (const Error&) {  // nobody is there
+    }
+    return now - answered_ > seconds(settings_.wait_s);
+  }
 
  private:
   const EpicSettings& settings_;
   const int stop_fd_;
   agents::Server server_;
+  Clock::time_point looked_{}, answered_{};
 };
 
 epic::RunnerOptions runner_options(EpicSession& session, const std::string& name, LiveView& view,
@@ -169,6 +186,7 @@ int epic_run(EpicSession& session) {
   if (s.agent_command.empty() || !s.url.empty()) {
     server.emplace(s, signals);
     o.is_ready = [&] { return server->is_ready(view); };
+    o.is_lost = [&] { return server->is_lost(); };
   }
   o.agent = s.agent_command.empty() ? opencode_agent(server->server(), name, seconds(s.agent_timeout_s))
                                     : command_agent(s.agent_command, name, seconds(s.agent_timeout_s));

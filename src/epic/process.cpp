@@ -148,7 +148,7 @@ class Running {
 }  // namespace
 
 std::string ProcessResult::ending() const {
-  if (stopped) return "was stopped";
+  if (stopped || given_up) return "was stopped";
   if (timed_out) return fmt::format("did not end within {:.0f} s and was ended", seconds);
   if (flooded) return fmt::format("wrote without end and was ended after {:.0f} s", seconds);
   return fmt::format("ended with code {} after {:.0f} s", code, seconds);
@@ -191,14 +191,14 @@ ProcessResult run_process(const ProcessOptions& o) {
     if (open) open = drain();
     if (o.on_tick && Clock::now() - ticked >= kTickEvery) {
       ticked = Clock::now();
-      o.on_tick();
+      result.given_up = !o.on_tick() || result.given_up;
     }
     const bool ending = kill_at != Clock::time_point::max();
     result.stopped = result.stopped || (fds[1].revents & POLLIN) != 0;
     if (!ending) {
       result.timed_out = Clock::now() - began >= o.timeout;
       result.flooded = kept.total() > o.most_bytes;
-      if (result.timed_out || result.flooded || result.stopped) {
+      if (result.timed_out || result.flooded || result.stopped || result.given_up) {
         child.signal(SIGTERM);
         kill_at = Clock::now() + kGrace;
       }

@@ -22,17 +22,17 @@ struct ProcessOptions {
   size_t most_bytes = 64ull << 20;  // who writes more is ended
   int stop_fd = -1;                 // readable: end it
   std::function<void(std::string_view)> on_output;
-  std::function<void()> on_tick;              // about every half second
+  std::function<bool()> on_tick;              // about every half second; false: end it
   std::function<void(pid_t group)> on_start;  // may throw: then it is ended
 };
 
 struct ProcessResult {
   int code = 0;  // its exit code; 128 + N where signal N ended it
-  bool timed_out = false, flooded = false, stopped = false;
+  bool timed_out = false, flooded = false, stopped = false, given_up = false;
   std::string output;
   double seconds = 0;
 
-  bool good() const { return code == 0 && !timed_out && !flooded && !stopped; }
+  bool good() const { return code == 0 && !timed_out && !flooded && !stopped && !given_up; }
   std::string ending() const;  // "ended with code 1 after 3 s"
 };
 

@@ -232,7 +232,10 @@ ProcessResult Runner::run_agent(const Plan& plan, const Task& task, const Worktr
     if ((logged += bytes.size()) <= kMaxLogBytes)
       log.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   };
-  p.on_tick = [&] { tick("the agent works"); };
+  p.on_tick = [&] {
+    tick("the agent works");
+    return !o_.is_lost || !o_.is_lost();
+  };
   p.on_start = [&](pid_t group) {
     state.group = group, state.group_start = start_of(group);
     save();
@@ -248,7 +251,10 @@ ProcessResult Runner::run_acceptance(const Task& task, const Worktree& tree) {
   p.environment = in_folder(without_git(o_.environment), tree.folder());
   p.timeout = o_.accept_timeout;
   p.stop_fd = o_.stop_fd;
-  p.on_tick = [&] { tick("the acceptance command runs"); };
+  p.on_tick = [&] {
+    tick("the acceptance command runs");
+    return true;
+  };
   return run_process(p);
 }
 
@@ -274,6 +280,10 @@ bool Runner::attempt(const Plan& plan, const Task& task, Worktree& tree, TaskSta
   if (agent.stopped) {
     save();
     throw Error(ErrorCode::kCancelled, "Stopped; the same command goes on from here.");
+  }
+  if (agent.given_up) {
+    save();
+    throw lost();
   }
   std::string damage;
   ProcessResult accept;

@@ -46,6 +46,8 @@ struct RunnerOptions {
   // Whether what the agent needs is there; may wait for it. Asked before an attempt, and again after one that
   // came to nothing: where it is not, the attempt does not count and the run ends. Empty: always.
   std::function<bool()> is_ready;
+  // Asked often while an agent works, so it must be quick: true ends the attempt like that. Empty: never.
+  std::function<bool()> is_lost;
   std::function<void(const std::string&)> on_line;  // what happened, a line for people
   std::function<void(const Progress&)> on_tick;
 };

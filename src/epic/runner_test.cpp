@@ -229,6 +229,17 @@ TEST_F(Epic, ALostServerEndsTheRunAndCountsNoAttempt) {
   expect_clean();
 }
 
+TEST_F(Epic, AnAgentIsEndedWhenItsServerIsLost) {
+  plan(task("a", "test -f half"));
+  RunnerOptions o = options("touch half; sleep 100");
+  o.is_lost = [&] { return std::filesystem::exists(folder / "work/a/half"); };
+  EXPECT_EQ(error_of(o).code(), ErrorCode::kUnavailable);
+  EXPECT_EQ(load_state(folder / "repo/.git/moraine/epics/e/state.json").tasks.at("a").group, 0);
+  EXPECT_EQ(run("true").n_done, 1);
+  EXPECT_THAT(lines, HasSubstr("a: goes on where it was interrupted\na: attempt 1 of 2"));
+  expect_clean();
+}
+
 TEST_F(Epic, StoppedItGoesOnWithItsEdits) {
   plan(task("a", "test -f a && test -f early"));
   int ends[2];

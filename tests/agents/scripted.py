@@ -21,6 +21,7 @@ CONTEXT = 131072
 @dataclass
 class Scripted(Server):
     report: Path | None = None
+    pid: int = 0
 
     def reports(self):
         return [json.loads(line) for line in self.report.read_text().splitlines()] if self.report.exists() else []
@@ -57,6 +58,7 @@ def scripted(coder, tmp_path):
                 env={**{k: v for k, v in os.environ.items() if not k.startswith(("MORAINE_", "LLAMA_ARG_"))},
                      "MORAINE_CACHE_DISK": "off", "MORAINE_USAGE_FILE": "off", **(env or {})})
         running.append(process)
+        server.pid = process.pid
         wait_until_ready(server, process)
         return server
 

@@ -69,6 +69,16 @@ class Work:
     def status(self):
         return json.loads(self.run([PROGRAM, "epic", "status", "manners", "--json"]).stdout)
 
+    def wait_for_agent(self, task, process):
+        """Until an agent works on it; false where the program ends before."""
+        state = self.root / ".git/moraine/epics/manners/state.json"
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline and process.poll() is None:
+            if state.exists() and json.loads(state.read_text())["tasks"].get(task, {}).get("group", 0):
+                return True
+            time.sleep(0.05)
+        return False
+
     def expect_clean(self):
         assert self.git("status", "--porcelain") == ""
         assert len(self.git("worktree", "list").splitlines()) == 1
@@ -95,14 +105,7 @@ def test_an_epic_of_five_tasks_survives_a_kill(scripted, tmp_path, capsys):  # n
     began = time.monotonic()
     process = subprocess.Popen(work.command, cwd=work.root, env=work.environment, stdin=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
-    state = work.root / ".git/moraine/epics/manners/state.json"
-    deadline = time.monotonic() + 200
-    group = 0
-    while not group and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-        if state.exists():
-            group = json.loads(state.read_text())["tasks"].get("never", {}).get("group", 0)
-    assert group, "the third task never began"
+    assert work.wait_for_agent("never", process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert work.git("status", "--porcelain") == ""
@@ -125,3 +128,19 @@ def test_an_epic_of_five_tasks_survives_a_kill(scripted, tmp_path, capsys):  # n
         print(f"\nepic of five: {time.monotonic() - began:.0f} s, {used['total']['requests']} requests, "
               f"{used['total']['prompt_fresh']} tokens read, {used['total']['prompt_cached']} known, "
               f"{used['total']['generated']} written")
+
+
+@pytest.mark.slow
+def test_a_server_lost_in_the_middle_of_a_task(scripted, tmp_path):  # noqa: F811
+    work = Work(scripted, tmp_path, ["greeting"])
+    process = subprocess.Popen([*work.command, "--wait", "1"], cwd=work.root, env=work.environment, text=True,
+                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert work.wait_for_agent("greeting", process)
+    os.kill(work.server.pid, signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1 and "The server has gone while greeting was worked on" in said, said
+    assert work.git("status", "--porcelain") == ""
+    again = scripted((FOLDER / "scenarios/epic.txt").read_text())
+    done = work.run([PROGRAM, "epic", "run", "manners", "--url", again.url, "--attempts", "2"])
+    assert "goes on where it was interrupted" in done.stderr and "attempt 1 of 2" in done.stderr
+    work.expect_clean()
