@@ -54,6 +54,26 @@ measure is the memory; rows of a prompt share them, so theirs is arithmetic.
   moraine bench ops                               all that this CPU runs; minutes
   moraine bench ops --filter q4_K --isa avx2      one format, one instruction set
 )";
+constexpr char kSpeculationDetails[] = R"(
+Answers to four tasks, speculation off and on in turn: tokens a second, whether the tokens are the same (they must
+be: the exit code is 1 otherwise), what was drafted and held, and how near that comes to what this machine's steps
+of several rows allow.
+
+  moraine bench speculation MODEL                 copy a file, fill a form, a list, a story
+  moraine bench speculation MODEL -f task.txt     a task of yours
+  moraine bench speculation MODEL --acceptance 0,0.3,0.6,0.9
+                                                  drafts that hold so often: the controller, and fixed lengths
+  moraine bench speculation MODEL --cost          what a step of 1 to 32 rows takes
+)";
+constexpr char kDemoDetails[] = R"(
+Starts servers of its own, with a cache folder that is gone afterwards: a file copied with speculation off and on, a
+long prompt twice and after a restart, a kill -9 in the middle of an answer, a tool call that follows its schema; and
+the same on a llama-server, where there is one. Without a model it takes SmolLM2 135M, from this disk or the hub.
+
+  moraine demo                                    with SmolLM2
+  moraine demo MODEL --peer ~/llama.cpp/build/bin/llama-server
+  moraine demo MODEL --peer http://box:8080       beside one that runs: only what needs no restart
+)";
 constexpr char kDoctorDetails[] = R"(
 Nothing is changed without --write. On an APU such as Strix Halo the GPU shares the memory, and the kernel
 lets it map half of it unless ttm.pages_limit (pages of 4 KiB) says otherwise: the report gives the line
@@ -141,6 +161,8 @@ constexpr CommandInfo kCommands[] = {
      "replay sessions of coding agents against a server", bench_agents, kAgentsDetails},
     {"bench ops", kBenchOps, "[options]", "measure the kernels against what this machine can do", bench_ops,
      kOpsDetails},
+    {"bench speculation", kBenchSpeculation, "MODEL [options]", "measure what guessing ahead brings",
+     bench_speculation, kSpeculationDetails},
     {"perplexity", kPerplexity, "MODEL [options]", "measure how well a model predicts a text", perplexity,
      kPerplexityDetails},
     {"inspect", kInspect, "MODEL [options]", "say what is in a model file, and what it needs", inspect},
@@ -158,6 +180,8 @@ constexpr CommandInfo kCommands[] = {
      usage_command, kUsageDetails},
     {"self-test", kSelfTest, "", "whether this build computes rightly on this CPU", self_test},
     {"cache", kCache, "[clear] [options]", "what finished prompts left on disk", cache, kCacheDetails},
+    {"demo", kDemo, "[MODEL] [options]", "a minute that shows what this server does, with times", demo,
+     kDemoDetails},
     {"doctor", kDoctor, "[MODEL] [options]", "say what this machine can hold, and how it can hold more",
      doctor, kDoctorDetails},
     {"connect", kConnect, "CLIENT [options]", "set a coding agent up for a running server", connect,

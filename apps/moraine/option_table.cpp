@@ -75,13 +75,13 @@ Value seconds(std::chrono::milliseconds& place) {
 }
 
 void add_model_options(Table& t, Settings& s) {
-  t.section("Model and memory", kServe | kRun | kBench | kInspect | kPerplexity);
+  t.section("Model and memory", kServe | kRun | kBench | kInspect | kPerplexity | kBenchSpeculation | kDemo);
   t.add("-m, --model FILE", text(s.engine.model_path),
         "the model: a GGUF file or a name (moraine list); also the first argument")
       .env("LLAMA_ARG_MODEL");
   t.add("-c, --ctx-size N", integer(s.engine.n_ctx, 0, 1 << 26), "tokens of context of each request")
       .standard("0: the trained length, or what fits")
-      .only(kServe | kRun | kInspect)
+      .only(kServe | kRun | kInspect | kBenchSpeculation)
       .env("LLAMA_ARG_CTX_SIZE");
   t.add("-np, --parallel N", integer_or_auto<int32_t>(s.engine.n_parallel, 1, 1024, 4),
         "requests answered at once; further ones wait")
@@ -112,10 +112,10 @@ void add_model_options(Table& t, Settings& s) {
   t.add("--memory-limit SIZE", bytes(s.engine.memory_limit_bytes), "never plan for more memory, such as 8G")
       .standard("what is free");
 
-  t.section("Speed", kServe | kRun | kBench | kPerplexity);
+  t.section("Speed", kServe | kRun | kBench | kPerplexity | kBenchSpeculation | kDemo);
   t.add("-t, --threads N", integer_or_auto<int32_t>(s.engine.n_threads, 1, 1024, 0), "threads that compute")
       .standard("the physical cores")
-      .only(kServe | kRun | kPerplexity)
+      .only(kServe | kRun | kPerplexity | kBenchSpeculation | kDemo)
       .env("LLAMA_ARG_THREADS");
   t.add("-tb, --threads-batch N", integer_or_auto<int32_t>(s.engine.n_threads_batch, 1, 1024, 0),
         "threads that read prompts")
@@ -200,7 +200,7 @@ void add_sampling_options(Table& t, Settings& s) {
 }
 
 void add_server_options(Table& t, Settings& s) {
-  t.section("Speculation", kServe | kRun);
+  t.section("Speculation", kServe | kRun | kBenchSpeculation);
   t.add("--draft-max, --draft, --draft-n, --spec-draft-n-max N",
         integer(s.engine.speculation.max_draft, 0, 64),
         "most tokens guessed ahead in a step; 0: none. Never another answer, only sooner")
@@ -268,7 +268,8 @@ void add_server_options(Table& t, Settings& s) {
 void add_log_options(Table& t, Settings& s) {
   t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kCache | kBenchAgents |
                        kConnect | kLaunch | kList | kPull | kRm | kPs | kStop | kLogs | kService | kSelfTest |
-                       kMeter | kEpic);
+                       kMeter | kEpic |
+                       kBenchSpeculation | kDemo);
   t.add("-lv, --verbosity, --log-verbosity N", integer(s.verbosity, 0, 9),
         "1: errors, 2: warnings, 3: a line for each request, 4: more")
       .standard("3")
@@ -380,6 +381,10 @@ const char* command_name(unsigned command) noexcept {
       return "epic";
     case kBenchAgents:
       return "bench agents";
+    case kBenchSpeculation:
+      return "bench speculation";
+    case kDemo:
+      return "demo";
     case kBenchOps:
       return "bench ops";
     default:
@@ -407,6 +412,7 @@ options::Table option_table(Settings& s) {
   add_server_options(t, s);
   add_hub_options(t, s);
   add_servers_options(t, s);
+  add_speculation_options(t, s);
   add_cache_options(t, s);
   add_usage_options(t, s);
   add_epic_options(t, s);

@@ -31,7 +31,9 @@ enum Command : unsigned {
   kSelfTest = 131072,
   kBenchOps = 262144,
   kMeter = 524288,
-  kEpic = 1048576
+  kEpic = 1048576,
+  kBenchSpeculation = 2097152,
+  kDemo = 4194304
 };
 const char* command_name(unsigned command) noexcept;  // "serve"; "" for other bits
 
@@ -52,6 +54,7 @@ void add_gpu_options(options::Table& table, Settings& settings);
 void add_hub_options(options::Table& table, Settings& settings);
 void add_epic_options(options::Table& table, Settings& settings);  // option_table_epic.cpp
 void add_servers_options(options::Table& table, Settings& settings);
+void add_speculation_options(options::Table& table, Settings& settings);
 void add_usage_options(options::Table& table, Settings& settings);  // option_table_usage.cpp
 
 }  // namespace moraine::app

@@ -6,7 +6,7 @@ namespace moraine::app {
 using namespace options;
 
 void add_hub_options(Table& t, Settings& s) {
-  constexpr unsigned kByName = kServe | kRun | kBench | kInspect | kPerplexity;
+  constexpr unsigned kByName = kServe | kRun | kBench | kInspect | kPerplexity | kBenchSpeculation | kDemo;
   t.section("Models by name", kByName);
   t.add("-hf, -hfr, --hf-repo NAME", text(s.hub.repo),
         "USER/REPO[:QUANT]; fetched where it is not on this disk")

@@ -11,6 +11,7 @@
 
 #include "server/api/api.h"
 #include "server/http/server.h"
+#include "settings_speculation.h"
 #include "settings_workflow.h"
 
 namespace moraine::app {
@@ -105,6 +106,8 @@ struct Settings {
   DoctorSettings doctor;
   ConnectSettings connect;
   AgentsSettings agents;
+  SpeculationBenchSettings bench_speculation;
+  DemoSettings demo;
   OpsSettings ops;
   CacheSettings cache;
   HubSettings hub;
