@@ -21,6 +21,6 @@ struct ChosenBackend {
 };
 
 // Throws Error: a device that is named and is not there, a driver that fails.
-ChosenBackend choose_backend(const EngineOptions& options, const model::Model& model);
+ChosenBackend choose_backend(const EngineOptions& options, const model::Model& model, const plan::Plan& plan);
 
 }  // namespace moraine::engine

@@ -37,7 +37,7 @@ Prepared::Prepared(const EngineOptions& o, int32_t outputs)
       plan(model->forward()),
       max_outputs(outputs > 0 ? outputs : o.n_parallel + o.speculation.max_draft),
       max_tentative(outputs > 0 ? 0 : o.speculation.max_draft) {
-  ChosenBackend chosen = choose_backend(o, *model);
+  ChosenBackend chosen = choose_backend(o, *model, plan);
   backend = std::move(chosen.backend), device_note = std::move(chosen.note);
   backend->declare_weights(model::weights_as_loaded(*model));
   backend->set_kv(model->kv_shape(), o.kv_type_k, o.kv_type_v);

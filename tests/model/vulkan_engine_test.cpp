@@ -158,6 +158,45 @@ TEST_F(OnGpu, ACacheHitAndDraftsChangeNoBit) {
   }
 }
 
+// The last layers on the GPU, the others on the CPU: the same numbers, and the same bits with the cache.
+TEST_F(OnGpu, LayersSplitBetweenBoth) {
+  const auto tokens = random_tokens(50, 5);
+  for (const char* model : {"llama-f32", "qwen3next-f32"}) {
+    EngineOptions o = options(model);
+    o.kv_type_k = o.kv_type_v = KvType::kF32;
+    const auto whole = Evaluator::load(o);
+    o.device.gpu_layers = 0;
+    const auto expected = Evaluator::load(o)->log_probs(tokens, 0);
+    for (const int layers : {1, 2, 3}) {
+      o.device.gpu_layers = layers;
+      const auto split = Evaluator::load(o);
+      EXPECT_THAT(split->info().device, ::testing::AllOf(HasSubstr("CPU"), HasSubstr(device_)));
+      EXPECT_GT(split->memory().on_device, 0u);
+      EXPECT_LT(split->memory().on_device, whole->memory().on_device);
+      const auto got = split->log_probs(tokens, 0);
+      for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], 1e-4) << model << layers;
+    }
+  }
+  EngineOptions o = options("qwen3next-q4_k_m");
+  o.device.gpu_layers = 2;
+  const auto engine = Engine::load(o);
+  GenerationRequest r = greedy(random_tokens(300, 1), 8);
+  r.n_probs = 2;
+  const auto fresh = answer(*engine, r), again = answer(*engine, r);
+  EXPECT_GE(again->stats.n_cached, 256);
+  EXPECT_EQ(bits_of(*again), bits_of(*fresh));
+}
+
+TEST_F(OnGpu, LayersThatFitAreChosenAndSaid) {
+  EngineOptions o = options("llama-q4_k_m");
+  o.device.gpu_layers = kLayersThatFit;
+  EXPECT_THAT(Evaluator::load(o)->info().device, ::testing::StartsWith(device_));  // all of a tiny model
+  o.memory_limit_bytes = 100 << 20;  // less than the space for work
+  const auto on_cpu = Evaluator::load(o);
+  EXPECT_THAT(on_cpu->info().device, ::testing::StartsWith("CPU"));
+  EXPECT_THAT(on_cpu->info().notes, ::testing::Contains(HasSubstr("0 of ")));
+}
+
 TEST_F(OnGpu, WhatIsNotThereIsSaid) {
   EngineOptions o = options("llama-q4_k_m");
   o.device.name = "Vulkan99";
@@ -216,6 +255,18 @@ TEST_F(BrokenGpu, ALostDeviceFailsWhatRanAndIsOpenedAnew) {
     EXPECT_EQ(after->tokens, first->tokens);
     EXPECT_THAT(notices(), HasSubstr("loaded again"));
   }
+}
+
+TEST_F(BrokenGpu, HalfAModelRecoversToo) {
+  EngineOptions o = options("qwen3next-q4_k_m");
+  o.device.gpu_layers = 2;
+  const auto engine = Engine::load(o);
+  const auto first = answer(*engine, greedy(random_tokens(40, 1), 6));
+  notices_.clear();
+  lose_after_(2);
+  EXPECT_EQ(answer(*engine, greedy(random_tokens(40, 2), 200))->error, ErrorCode::kDeviceLost);
+  ASSERT_TRUE(wait_for_notices(1));
+  EXPECT_EQ(answer(*engine, greedy(random_tokens(40, 1), 6))->tokens, first->tokens) << notices();
 }
 
 TEST_F(BrokenGpu, ADeviceThatDoesNotComeBackIsTriedAtEachRequest) {

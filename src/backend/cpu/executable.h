@@ -78,6 +78,9 @@ class CpuExecutable final : public plan::Executable {
   uint64_t scratch_bytes() const override;
   plan::Status submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept override;
   void keep(std::span<const int32_t> rows) noexcept override;
+  float* exchange(plan::ValueId v) noexcept override {
+    return reinterpret_cast<float*>(scratch_->data() + layout_.offsets[v]);
+  }
 
   CpuBackend& backend() { return backend_; }
   const plan::StepLimits& limits() const { return limits_; }

@@ -67,6 +67,7 @@ class VulkanBackend final : public plan::Backend {
   // For the executable.
   Device& device() { return opened_->device; }
   Pipelines& pipelines() { return opened_->pipelines; }
+  Transfers& transfers() { return opened_->transfers; }
   const VulkanWeight& weight(plan::WeightId id) const { return weights_[id]; }
   // Whether weights have their place: an executable prepared earlier only tells its size.
   bool has_weights() const { return has_weights_; }

@@ -59,6 +59,9 @@ VulkanExecutable::VulkanExecutable(VulkanBackend& backend, const plan::Plan& pla
                                       "activations");
   step_buffer_ = std::make_unique<Buffer>(device, step_.size, MemoryUse::kUpload, "step inputs");
   logits_ = std::make_unique<Buffer>(device, logits_bytes, MemoryUse::kReadback, "logits");
+  if (!scratch_->mapped())
+    for (const plan::ValueId v : plan.imports)
+      imports_.emplace_back(limits.max_rows * plan::row_stride(plan.values[v].width));
   if (records_bytes_ > 0)
     records_ = std::make_unique<Buffer>(device, records_bytes_, backend.memory_use(), "drafted rows");
   tentative_.reserve(limits.max_rows);
@@ -263,6 +266,7 @@ plan::Status VulkanExecutable::submit(const plan::Step& step, float* logits, int
   const auto rows = static_cast<int32_t>(std::max(step.tokens.size(), step.output_rows.size()));
   Recording& recording = rows <= kFewRows ? *few_ : *many_;
   write_step(step, recording);
+  if (const plan::Status s = upload_imports(); s != plan::Status::kOk) return s;
   if (const plan::Status s = status_of(run(recording)); s != plan::Status::kOk) return s;
   const plan::Value& out = plan_.values[plan_.output];
   const size_t n = out.extent == plan::Extent::kRows ? step.tokens.size() : step.output_rows.size();
@@ -271,6 +275,25 @@ plan::Status VulkanExecutable::submit(const plan::Step& step, float* logits, int
     std::memcpy(logits + r * logits_stride, from + r * plan::row_stride(out.width),
                 out.width * sizeof(float));
   return plan::Status::kOk;
+}
+
+float* VulkanExecutable::exchange(plan::ValueId v) noexcept {
+  if (uint8_t* mapped = scratch_->mapped())
+    return reinterpret_cast<float*>(mapped + scratch_layout_.offsets[v]);
+  const auto at = std::find(plan_.imports.begin(), plan_.imports.end(), v);
+  return at == plan_.imports.end() ? nullptr : imports_[at - plan_.imports.begin()].data();
+}
+
+plan::Status VulkanExecutable::upload_imports() noexcept try {
+  for (size_t i = 0; i < imports_.size(); ++i) {
+    const plan::ValueId v = plan_.imports[i];
+    const uint64_t rows = counts_[static_cast<int>(Count::kRows)];
+    backend_.transfers().write({scratch_.get(), scratch_layout_.offsets[v]}, imports_[i].data(),
+                               rows * plan::row_stride(plan_.values[v].width) * sizeof(float));
+  }
+  return plan::Status::kOk;
+} catch (const Error& e) {
+  return e.code() == ErrorCode::kOutOfMemory ? plan::Status::kOutOfMemory : plan::Status::kDeviceLost;
 }
 
 void VulkanExecutable::keep(std::span<const int32_t> rows) noexcept {

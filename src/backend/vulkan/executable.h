@@ -64,6 +64,7 @@ class VulkanExecutable final : public plan::Executable {
   uint64_t device_scratch_bytes() const override { return bytes_; }
   plan::Status submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept override;
   void keep(std::span<const int32_t> rows) noexcept override;
+  float* exchange(plan::ValueId v) noexcept override;
 
   // Of a step of this many rows.
   int32_t n_dispatches(int32_t rows) const { return static_cast<int32_t>(recording_for(rows).grids.size()); }
@@ -102,6 +103,7 @@ class VulkanExecutable final : public plan::Executable {
   void record_keep();
   const Recording& recording_for(int32_t rows) const;
   VkResult run(Recording& recording) noexcept;
+  plan::Status upload_imports() noexcept;
   size_t rope_index(const plan::RopeParams& params) const;
   void write_step(const plan::Step& step, const Recording& recording) noexcept;
   int32_t write_sequences(const plan::Step& step) noexcept;  // how many there are
@@ -123,6 +125,7 @@ class VulkanExecutable final : public plan::Executable {
   int32_t counts_[kNumCounts] = {};  // of the step that is being submitted
   int32_t n_partitions_ = 1;         // of its longest sequence
   std::vector<Tentative> tentative_;
+  std::vector<std::vector<float>> imports_;  // of the plan, where the host does not see scratch_
   Submission submission_;
   uint64_t bytes_ = 0;  // of scratch, step inputs, records and logits
   std::unique_ptr<Buffer> scratch_, step_buffer_, logits_, records_;
