@@ -3,9 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
-#include <regex>
-
 #include "base/options/value.h"
 #include "console.h"
 #include "option_table.h"
@@ -43,34 +40,6 @@ std::string device_note(std::string_view list) {
   return list.find(',') == std::string_view::npos ? "" : "one device is used, the first";
 }
 
-// "exps=CPU,blk\.1\.=Vulkan0": a comma ends a place, as patterns may hold any other character.
-Value overrides(std::vector<DeviceOptions::Override>& place) {
-  return {"PATTERN=CPU or PATTERN=GPU, several separated by commas", [&place](std::string_view text) {
-            std::vector<DeviceOptions::Override> list;
-            for (const std::string& piece : split(text, ',')) {
-              const size_t equals = piece.rfind('=');
-              if (equals == 0 || equals == std::string::npos || equals + 1 == piece.size()) return false;
-              const std::string pattern = piece.substr(0, equals);
-              try {
-                const std::regex check(pattern);
-              } catch (const std::regex_error&) {
-                return false;
-              }
-              list.push_back({pattern, !equal_ignoring_case(piece.substr(equals + 1), "CPU")});
-            }
-            place.insert(place.end(), list.begin(), list.end());
-            return !list.empty();
-          }};
-}
-
-Value all_experts(int32_t& place) {
-  return {"on or off", [&place](std::string_view text) {
-            const auto v = parse_bool(text);
-            if (v) place = *v ? kAllLayers : 0;
-            return v.has_value();
-          }};
-}
-
 }  // namespace
 
 void add_gpu_options(Table& t, Settings& s) {
@@ -85,15 +54,6 @@ void add_gpu_options(Table& t, Settings& s) {
       .note(device_note)
       .env("LLAMA_ARG_DEVICE");
   t.add("--list-devices", toggle(s.list_devices), "print the devices there are").command_line_only();
-  t.add("-cmoe, --cpu-moe", all_experts(d.cpu_expert_layers), "keep all experts on the CPU")
-      .env("LLAMA_ARG_CPU_MOE");
-  t.add("-ncmoe, --n-cpu-moe N", integer(d.cpu_expert_layers, 0, kAllLayers),
-        "keep the experts of the first so many layers on the CPU")
-      .env("LLAMA_ARG_N_CPU_MOE");
-  t.add("-ot, --override-tensor LIST", overrides(d.overrides),
-        "where tensors lie whose names match: PATTERN=CPU or PATTERN=GPU")
-      .list()
-      .env("LLAMA_ARG_OVERRIDE_TENSOR");
   DeviceOptions& draft = s.engine.speculation.model.device;
   t.section("GPU", kServe | kRun | kInspect);
   t.add("-ngld, --spec-draft-ngl, --gpu-layers-draft, --n-gpu-layers-draft N", layers(draft.gpu_layers),
