@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -171,8 +172,11 @@ int doctor(Invocation& invocation) {
   else if (s.doctor.probe)
     facts.measured_bandwidth = system::measure_read_bandwidth(usable_cores());
 
-  // Where the program itself gets to use GPUs, this line says so, and the report follows.
-  const system::Abilities abilities{.gpu = false, .architectures = Engine::architectures()};
+  // Of a captured machine its drivers cannot be asked.
+  const auto devices = files.is_live() ? list_devices() : std::vector<DeviceInfo>();
+  const bool gpu = std::any_of(devices.begin(), devices.end(),
+                               [](const DeviceInfo& d) { return !d.software && d.missing.empty(); });
+  const system::Abilities abilities{.gpu = gpu, .architectures = Engine::architectures()};
   const system::Diagnosis d = system::diagnose(facts, need, abilities);
   const std::string report =
       s.json ? system::json_report(facts, need, d)
