@@ -14,6 +14,7 @@ import datetime
 import http.client
 import json
 import random
+import statistics
 import subprocess
 import sys
 import threading
@@ -107,8 +108,8 @@ def main():
     for i in range(9):
         at, mib, n = seen[i * (len(seen) - 1) // 8]
         print(f"| {at / 60:.1f} | {n} | {mib:.0f} |")
-    thirds = [max(m for _, m, _ in seen[len(seen) * i // 3:len(seen) * (i + 1) // 3]) for i in range(3)]
-    print(f"\nMost in each third: {', '.join(f'{m:.0f}' for m in thirds)} MiB.")
+    thirds = [statistics.median(m for _, m, _ in seen[len(seen) * i // 3:len(seen) * (i + 1) // 3]) for i in range(3)]
+    print(f"\nMedian of each third: {', '.join(f'{m:.0f}' for m in thirds)} MiB.")
     if errors:
         sys.exit(f"soak.py: {errors[0]}")
     if thirds[2] > thirds[1] + o.allow:

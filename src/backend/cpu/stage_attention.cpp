@@ -88,6 +88,7 @@ void AttentionStage::partition(CpuExecutable& exe, const StepContext& ctx, const
     const int32_t pos = ctx.step->positions[t.row(i)];
     const float* src = q.row(t.row(i)) + t.head(i) * hd;
     for (int32_t c = 0; c < hd; ++c) scaled[i * hd + c] = src[c] * op_.scale;
+    if (be.kv_type_k() == KvType::kQ4_0) be.kernels().rotate32(scaled + i * hd, hd);
     qs[i] = scaled + i * hd;
     os[i] = out.o + i * hd;
     std::fill_n(os[i], hd, 0.0f);

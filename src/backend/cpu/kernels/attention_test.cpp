@@ -155,9 +155,30 @@ TEST_P(Attention, StoresAnyValueAsScalar) {
   }
 }
 
+// Rotating keeps products, and is its own inverse; vector instruction sets do it with the same bits.
+TEST(AttentionQ4_0, Rotation) {
+  Random random(6);
+  const std::vector<float> a = random.normals(96), b = random.normals(96);
+  Guarded<float> ra(a), rb(b);
+  scalar_kernels().rotate32(ra.data(), 96);
+  scalar_kernels().rotate32(rb.data(), 96);
+  for (int block = 0; block < 96; block += 32) {
+    double plain = 0, rotated = 0;
+    for (int i = block; i < block + 32; ++i) plain += double{a[i]} * b[i], rotated += double{ra[i]} * rb[i];
+    EXPECT_NEAR(plain, rotated, 1e-5);
+  }
+  FOR_EACH_VECTOR_ISA(kernels) {
+    Guarded<float> vector(a);
+    kernels->rotate32(vector.data(), 96);
+    EXPECT_TRUE(same(vector.data(), ra.data(), 96));
+  }
+  scalar_kernels().rotate32(ra.data(), 96);
+  for (int i = 0; i < 96; ++i) EXPECT_NEAR(ra[i], a[i], 1e-5f);
+}
+
 // A q4_0 cache gives back every value on the grid that its largest spans, and others within half a step, or a
-// whole one where +8 would be needed; read through the scalar kernel: one key weighs its values by one, and a
-// query of a unit vector scores one column of a key.
+// whole one where +8 would be needed. Read through the scalar kernel: a key alone weighs its values by one,
+// and a query of a unit vector scores one column of a (rotated) key.
 TEST(AttentionQ4_0, ValuesComeBack) {
   Random random(5);
   const int hd = 32;
@@ -166,11 +187,17 @@ TEST(AttentionQ4_0, ValuesComeBack) {
     if (round % 2)
       for (float& v : x) v = static_cast<float>(random.integer(-8, 7)) * 0.25f;
     if (round % 2) x[round % hd] = -2.0f;  // -8 steps
-    float extreme = 0;
-    for (const float v : x) extreme = std::abs(v) > std::abs(extreme) ? v : extreme;
-    const float step = std::abs(extreme) / 8;
+    Guarded<float> key(x);
+    scalar_kernels().rotate32(key.data(), hd);
     Cache cache(hd, kKvQ4_0, kKvQ4_0);
     cache.store(scalar_kernels(), 77, x.data(), x.data());
+    const auto near = [](float got, int c, const float* values, bool on_grid) {
+      float extreme = 0;
+      for (int i = 0; i < 32; ++i)  // of two equal ones the negative
+        if (std::abs(values[i]) > std::abs(extreme) || values[i] == -std::abs(extreme)) extreme = values[i];
+      const float bound = on_grid ? 0.0f : std::signbit(values[c]) == std::signbit(extreme) ? 0.501f : 1.001f;
+      EXPECT_NEAR(got, values[c], bound * std::abs(extreme) / 8 * 1.001f) << "column " << c;
+    };
     for (int c = 0; c < hd; ++c) {
       Queries qs;
       std::vector<float> unit(hd, 0.0f);
@@ -180,9 +207,8 @@ TEST(AttentionQ4_0, ValuesComeBack) {
       qs.hi = {78};
       State s(1, hd);
       qs.run(scalar_kernels(), cache, 64, 128, s);
-      const float bound = round % 2 ? 0.0f : std::signbit(x[c]) == std::signbit(extreme) ? 0.501f : 1.001f;
-      EXPECT_NEAR(s.m[0], x[c], bound * step) << "key, column " << c;
-      EXPECT_NEAR(s.o[0][c], x[c], bound * step) << "value, column " << c;
+      near(s.m[0], c, key.data(), false);
+      near(s.o[0][c], c, x.data(), round % 2);
     }
   }
 }
@@ -223,6 +249,10 @@ TEST_P(Attention, ScalarAgreesWithDoubles) {
   Queries qs = random_queries(random, 3, hd, 0, n_keys, false);
   qs.lo = {0, 10, 150};
   qs.hi = {200, 77, 199};
+  std::vector<std::vector<float>> plain;
+  for (auto& q : qs.q) plain.emplace_back(q.data(), q.data() + hd);
+  if (k_format() == kKvQ4_0)
+    for (auto& q : qs.q) scalar_kernels().rotate32(q.data(), hd);
   State s(3, hd);
   qs.run(scalar_kernels(), cache, 0, n_keys, s);
   const auto of_format = [](int format) { return format == kKvF16 ? 1e-3 : format == kKvQ8_0 ? 2e-2 : 0.3; };
@@ -232,7 +262,7 @@ TEST_P(Attention, ScalarAgreesWithDoubles) {
     double sum = 0;
     for (int key = qs.lo[i]; key < qs.hi[i]; ++key) {
       double score = 0;
-      for (int c = 0; c < hd; ++c) score += double{qs.q[i][c]} * kx[key][c];
+      for (int c = 0; c < hd; ++c) score += double{plain[i][c]} * kx[key][c];
       sum += std::exp(score);
       for (int c = 0; c < hd; ++c) o[c] += std::exp(score) * vx[key][c];
     }

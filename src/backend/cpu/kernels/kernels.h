@@ -12,10 +12,11 @@
 
 namespace moraine::cpu {
 
-constexpr int kGroupRows = 8;    // weight rows interleaved into one group (layout.h)
-constexpr int kKvBlock = 64;     // keys of one softmax step
-constexpr int kKeyGroup = 8;     // keys interleaved in the K cache: [head_dim][8]
-constexpr int kPartition = 512;  // keys whose online softmax is merged as a unit
+constexpr int kGroupRows = 8;               // weight rows interleaved into one group (layout.h)
+constexpr int kKvBlock = 64;                // keys of one softmax step
+constexpr float kHadamard32 = 0.17677669f;  // 1 / sqrt(32)
+constexpr int kKeyGroup = 8;                // keys interleaved in the K cache: [head_dim][8]
+constexpr int kPartition = 512;             // keys whose online softmax is merged as a unit
 
 // Activations quantised to int8 with one scale for each block of the weight format's width (32 or 256).
 struct QuantRows {
@@ -51,7 +52,7 @@ enum KvFormat : int { kKvF16 = 0, kKvQ8_0 = 1, kKvF32 = 2, kKvQ4_0 = 3, kNumKvFo
 struct AttendArgs {
   int32_t head_dim;
   int32_t n_q;            // at most kMaxQueries
-  const float* const* q;  // [n_q] vectors of head_dim, already scaled
+  const float* const* q;  // [n_q] vectors of head_dim, already scaled, for q4_0 keys rotated
   const int32_t* lo;
   const int32_t* hi;
   int32_t begin, end;
@@ -124,6 +125,10 @@ struct Kernels {
   DeltaFn delta_tile;
   // By KvFormat. An instruction set may leave f32 null, which is there to measure what f16 costs:
   // the scalar kernel stands in, with the same bits.
+  // Keys of a q4_0 cache are stored rotated; queries come to attend rotated too, which changes no score but
+  // leaves no value that stands out of its block of 32. Each 32 of n values by the Hadamard matrix /
+  // sqrt(32).
+  void (*rotate32)(float* x, int32_t n) noexcept;
   StoreFn store_k[kNumKvFormats];
   StoreFn store_v[kNumKvFormats];
   AttendFn attend[kNumKvFormats][kNumKvFormats];  // by K's, V's

@@ -16,6 +16,30 @@ MORAINE_INLINE __m256i to_q8_0(const float* x, uint16_t* d) {
   return quantize_32(x, amax > 0.0f ? 127.0f / amax : 0.0f);
 }
 
+// Where kMask has a bit, a - b of the lane's pair (a, b); elsewhere a + b. `other` has the pairs swapped.
+template <int kMask>
+MORAINE_INLINE __m256 butterfly(__m256 v, __m256 other) {
+  return _mm256_blend_ps(_mm256_add_ps(v, other), _mm256_sub_ps(other, v), kMask);
+}
+
+MORAINE_INLINE void rotate(const float* x, float* y) {
+  __m256 v[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    v[i] = _mm256_loadu_ps(x + 8 * i);
+    v[i] = butterfly<0xaa>(v[i], _mm256_permute_ps(v[i], 0xb1));
+    v[i] = butterfly<0xcc>(v[i], _mm256_permute_ps(v[i], 0x4e));
+    v[i] = butterfly<0xf0>(v[i], _mm256_permute2f128_ps(v[i], v[i], 1));
+  }
+  const __m256 s0 = _mm256_add_ps(v[0], v[1]), s1 = _mm256_sub_ps(v[0], v[1]);
+  const __m256 s2 = _mm256_add_ps(v[2], v[3]), s3 = _mm256_sub_ps(v[2], v[3]);
+  const __m256 factor = constant(kHadamard32);
+  _mm256_storeu_ps(y, _mm256_mul_ps(_mm256_add_ps(s0, s2), factor));
+  _mm256_storeu_ps(y + 8, _mm256_mul_ps(_mm256_add_ps(s1, s3), factor));
+  _mm256_storeu_ps(y + 16, _mm256_mul_ps(_mm256_sub_ps(s0, s2), factor));
+  _mm256_storeu_ps(y + 24, _mm256_mul_ps(_mm256_sub_ps(s1, s3), factor));
+}
+
 // 32 values to its Q4_0: the scale as a half, and the nibbles as bytes.
 MORAINE_INLINE void to_q4_0(const float* x, uint16_t* d, uint8_t q[32]) {
   __m256 top = _mm256_setzero_ps(), bottom = top;
@@ -24,7 +48,7 @@ MORAINE_INLINE void to_q4_0(const float* x, uint16_t* d, uint8_t q[32]) {
     bottom = _mm256_max_ps(negate(_mm256_loadu_ps(x + i)), bottom);
   }
   const float high = max_lane(top), low = max_lane(bottom);
-  const float extreme = high > low ? high : -low;
+  const float extreme = high > low ? high : 0.0f - low;  // +0 where nothing is there
   *d = to_half(extreme / -8.0f);
   const __m256 id = constant(extreme != 0.0f ? -8.0f / extreme : 0.0f);
   __m256i n[4];
@@ -79,12 +103,18 @@ void store_v_q8_0(const float* x, int32_t hd, int32_t slot, uint8_t* page) noexc
   }
 }
 
+void rotate32(float* x, int32_t n) noexcept {
+  for (int32_t i = 0; i < n; i += 32) rotate(x + i, x + i);
+}
+
 void store_k_q4_0(const float* x, int32_t hd, int32_t slot, uint8_t* page) noexcept {
   uint8_t* p = page + int64_t{slot / 8} * (hd / 32) * 144;
   for (int32_t b = 0; b < hd / 32; ++b, p += 144) {
     uint16_t d;
     uint8_t q[32];
-    to_q4_0(x + 32 * b, &d, q);
+    float rotated[32];
+    rotate(x + 32 * b, rotated);
+    to_q4_0(rotated, &d, q);
     memcpy(p + 2 * (slot % 8), &d, 2);
     for (int i = 0; i < 16; ++i)
       p[16 + 8 * i + slot % 8] = static_cast<uint8_t>(q[2 * i] | q[2 * i + 1] << 4);

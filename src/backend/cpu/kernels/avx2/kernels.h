@@ -43,6 +43,7 @@ void store_k_f16(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_h
 void store_v_f16(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
 void store_k_q8_0(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
 void store_v_q8_0(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
+void rotate32(float* x, int32_t n) noexcept;
 void store_k_q4_0(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
 void store_v_q4_0(const float* x, int32_t head_dim, int32_t slot, uint8_t* page_head) noexcept;
 void attend_f16_f16(const AttendArgs& a) noexcept;

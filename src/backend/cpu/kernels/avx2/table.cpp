@@ -41,6 +41,7 @@ const Kernels& avx2_kernels() {
     k.store_k[kKvQ8_0] = avx2::store_k_q8_0;
     k.store_v[kKvF16] = avx2::store_v_f16;
     k.store_v[kKvQ8_0] = avx2::store_v_q8_0;
+    k.rotate32 = avx2::rotate32;
     k.store_k[kKvQ4_0] = avx2::store_k_q4_0;
     k.store_v[kKvQ4_0] = avx2::store_v_q4_0;
     k.attend[kKvF16][kKvF16] = avx2::attend_f16_f16;

@@ -3,8 +3,8 @@
 // Page layouts of one head (256 slots): K f16 [32 groups][head_dim][8 keys]; K q8_0 [32][head_dim/32]
 // {f16 d[8]; int8 q[32][8]}; V f16 [256][head_dim]; V q8_0 [256][head_dim/32]{f16 d; int8 q[32]};
 // f32 as f16 with four bytes. q4_0: nibbles n in 0..15 that mean n d - 8 d; K [32][head_dim/32]{f16 d[8];
-// uint8 q[16][8]}, a byte's low nibble column 2i and its high one 2i + 1; V [256][head_dim/32]{f16 d;
-// uint8 q[16]}, low column i and high i + 16.
+// uint8 q[16][8]} of rotated keys, a byte's low nibble column 2i and its high one 2i + 1; V
+// [256][head_dim/32]{f16 d; uint8 q[16]}, low column i and high i + 16.
 #include "backend/cpu/kernels/scalar/kernels.h"
 #include "backend/cpu/kernels/scalar/math.h"
 
@@ -129,6 +129,20 @@ void q4_block(const float* x, uint16_t* d, uint8_t q[32]) {
   }
 }
 
+// Butterflies over distances 1, 2, 4, 8, 16, then one factor.
+void rotate32(float* x, int32_t n) noexcept {
+  for (float* end = x + n; x < end; x += 32) {
+    for (int step = 1; step < 32; step *= 2)
+      for (int i = 0; i < 32; ++i) {
+        if (i & step) continue;
+        const float a = x[i], b = x[i + step];
+        x[i] = a + b;
+        x[i + step] = a - b;
+      }
+    for (int i = 0; i < 32; ++i) x[i] *= kHadamard32;
+  }
+}
+
 float q4_value(const uint8_t* d, int nibble) {
   return fmaf(static_cast<float>(nibble), load_half(d), -8.0f * load_half(d));
 }
@@ -141,7 +155,10 @@ struct KQ4_0 {
     for (int32_t b = 0; b < hd / 32; ++b) {
       uint16_t d;
       uint8_t q[32];
-      q4_block(x + 32 * b, &d, q);
+      float rotated[32];
+      memcpy(rotated, x + 32 * b, sizeof rotated);
+      rotate32(rotated, 32);
+      q4_block(rotated, &d, q);
       uint8_t* p = block(page, hd, slot, b);
       memcpy(p + 2 * (slot % 8), &d, 2);
       for (int i = 0; i < 16; ++i)
@@ -228,6 +245,7 @@ void attend_row(AttendFn* by_v) {
 }  // namespace
 
 void scalar_attention_table(Kernels* k) {
+  k->rotate32 = rotate32;
   k->store_k[kKvF16] = KF16::store;
   k->store_k[kKvQ8_0] = KQ8_0::store;
   k->store_k[kKvF32] = KF32::store;
