@@ -68,7 +68,8 @@ TEST(OptionTable, TheLineOfLlamaServerMeansWhatItSays) {
   EXPECT_EQ(l.settings.http.host, "0.0.0.0");
   EXPECT_EQ(l.settings.http.port, 8081);
   EXPECT_EQ(l.parsed.find("-md")->value, "Qwen3-1.7B-Q8_0.gguf");
-  EXPECT_EQ(l.support("-md"), options::Support::kPlanned);
+  EXPECT_EQ(l.settings.engine.speculation.model.path, "Qwen3-1.7B-Q8_0.gguf");
+  EXPECT_EQ(l.support("-md"), options::Support::kFull);
   EXPECT_EQ(l.settings.engine.device.gpu_layers, 999);
   EXPECT_EQ(l.settings.engine.speculation.model.device.gpu_layers, 999);
   EXPECT_EQ(l.support("-fa"), options::Support::kAlready);
@@ -76,6 +77,38 @@ TEST(OptionTable, TheLineOfLlamaServerMeansWhatItSays) {
   EXPECT_EQ(l.parsed.find("--mmap")->value, "off");
   EXPECT_EQ(l.parsed.given.size(), 11u);
   EXPECT_TRUE(l.parsed.positionals.empty());
+}
+
+TEST(OptionTable, WhoMayGuessAhead) {
+  const auto who = [](const std::string& list) {
+    const Line l("--spec-type " + list);
+    const SpeculationOptions& s = l.settings.engine.speculation;
+    return std::string(s.from_request ? "r" : "") + (s.from_history ? "h" : "") +
+           (s.from_grammar ? "g" : "") + (s.from_model ? "d" : "");
+  };
+  EXPECT_EQ(who("default"), "rhgd");
+  EXPECT_EQ(who("none"), "");
+  EXPECT_EQ(who("draft-simple,ngram-mod"), "rhd");
+  EXPECT_EQ(who("draft"), "d");
+  EXPECT_EQ(who("NGRAM-SIMPLE"), "r");
+  EXPECT_EQ(who("request,grammar"), "rg");
+  EXPECT_EQ(who("draft-mtp,history"), "h");
+  for (const char* bad : {"maybe", "none,draft", "default,request", ","})
+    EXPECT_THROW(Line("--spec-type " + std::string(bad)), UsageError) << bad;
+}
+
+TEST(OptionTable, DraftsHaveLimits) {
+  EXPECT_EQ(Line("--draft-max 0").settings.engine.speculation.max_draft, 0);
+  for (const char* bad :
+       {"--draft-max 10000", "--draft 65", "--draft-n -1", "--draft-p-min 1.5", "-cd -1", "-td 0x2"})
+    EXPECT_THROW(Line{bad}, UsageError) << bad;
+  const Line l("-md x.gguf -cd 4096 -ctkd q8_0 -ctvd f32 --spec-draft-p-min 0.25 -td 3");
+  const DraftModelOptions& d = l.settings.engine.speculation.model;
+  EXPECT_EQ(d.n_ctx, 4096);
+  EXPECT_EQ(d.kv_type_k, KvType::kQ8_0);
+  EXPECT_EQ(d.kv_type_v, KvType::kF32);
+  EXPECT_FLOAT_EQ(d.p_min, 0.25f);
+  EXPECT_EQ(d.n_threads, 3);
 }
 
 TEST(OptionTable, GpuOptions) {
@@ -332,7 +365,6 @@ TEST(ReadyBlock, SaysWhatBecameOfEachFlag) {
   Ready ready;
   ready.info.notes = {"A block of the file is not used."};
   const std::string text = ready.block(Line(kMissionLine));
-  EXPECT_THAT(text, HasSubstr("-md Qwen3-1.7B-Q8_0.gguf: draft models and choosing a drafter are still to come"));
   EXPECT_THAT(text, HasSubstr("-b 4096, --ubatch-size 2048: prompts are read 2048 tokens at a time"));
   EXPECT_THAT(text, HasSubstr("--no-mmap: weights are read straight into memory, once"));
   EXPECT_THAT(text, HasSubstr("-fa on: attention is always flash attention"));
@@ -423,7 +455,8 @@ TEST(ModelPath, AMissingFileNamesWhatIsNear) {
   Console console;
   const LoadEngine load = Engine::load;
   const options::Environment empty = [](const std::string&) -> const char* { return nullptr; };
-  Invocation invocation{.settings = {}, .parsed = {}, .prompt = {}, .console = console, .env = empty, .load_engine = load};
+  Invocation invocation{
+      .settings = {}, .parsed = {}, .prompt = {}, .console = console, .env = empty, .load_engine = load};
   EXPECT_THROW(require_model(invocation, "serve"), UsageError);
   invocation.settings.engine.model_path = "/nowhere/at/all.gguf";
   try {

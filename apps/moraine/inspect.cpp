@@ -171,8 +171,6 @@ std::string text_report(const gguf::File& file, const Settings& s) {
 int inspect(Invocation& invocation) {
   Settings& s = invocation.settings;
   require_model(invocation, "inspect");
-  if (std::string& draft = s.engine.speculation.model.path; !draft.empty())
-    draft = model_path_of(draft, invocation);
   const gguf::File file = gguf::File::open(s.engine.model_path);
   const std::string report = s.json ? json_report(file, s) : text_report(file, s);
   std::fwrite(report.data(), 1, report.size(), stdout);

@@ -154,6 +154,8 @@ hub::RepoName name_of_repo(const HubSettings& s) {
 
 void require_model(Invocation& invocation, const char* command) {
   Settings& s = invocation.settings;
+  if (std::string& draft = s.engine.speculation.model.path; !draft.empty())
+    draft = model_path_of(draft, invocation);
   if (s.engine.model_path.empty() && !s.hub.repo.empty()) {
     s.engine.model_path = path_of_hub_model(invocation, name_of_repo(s.hub));
     return;

@@ -48,23 +48,6 @@ Value logit_biases(std::vector<std::pair<TokenId, float>>& place) {
           }};
 }
 
-// Types that the cache does not have are taken for the nearest one that keeps at least their precision.
-Value kv_type(KvType& place) {
-  return choice<KvType>(place, {{"f16", KvType::kF16},
-                                {"q8_0", KvType::kQ8_0},
-                                {"f32", KvType::kF32},
-                                {"bf16", KvType::kF16},
-                                {"q4_0", KvType::kQ4_0},
-                                {"q4_1", KvType::kQ8_0},
-                                {"iq4_nl", KvType::kQ8_0},
-                                {"q5_0", KvType::kQ8_0},
-                                {"q5_1", KvType::kQ8_0}});
-}
-std::string kv_note(std::string_view type) {
-  if (type.empty() || type == "f16" || type == "f32" || type == "q8_0" || type == "q4_0") return "";
-  return fmt::format("the cache has no {}; {} is used", type, type == "bf16" ? "f16" : "q8_0");
-}
-
 Value seconds(std::chrono::milliseconds& place) {
   return {"a whole number of seconds, or -1 for never", [&place](std::string_view text) {
             const auto v = parse_integer(text);
@@ -200,18 +183,6 @@ void add_sampling_options(Table& t, Settings& s) {
 }
 
 void add_server_options(Table& t, Settings& s) {
-  t.section("Speculation", kServe | kRun | kBenchSpeculation);
-  t.add("--draft-max, --draft, --draft-n, --spec-draft-n-max N",
-        integer(s.engine.speculation.max_draft, 0, 64),
-        "most tokens guessed ahead in a step; 0: none. Never another answer, only sooner")
-      .standard("16")
-      .env("LLAMA_ARG_SPEC_DRAFT_N_MAX")
-      .env("LLAMA_ARG_DRAFT_MAX");
-  t.add("--draft-min, --draft-n-min, --spec-draft-n-min N", integer(s.engine.speculation.min_draft, 0, 64),
-        "shorter guesses are not used")
-      .standard("1")
-      .env("LLAMA_ARG_SPEC_DRAFT_N_MIN")
-      .env("LLAMA_ARG_DRAFT_MIN");
   t.section("Server", kServe);
   t.add("--host ADDRESS", text(s.http.host), "where to listen; 0.0.0.0 lets other machines in")
       .standard("127.0.0.1")
@@ -268,8 +239,7 @@ void add_server_options(Table& t, Settings& s) {
 void add_log_options(Table& t, Settings& s) {
   t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kCache | kBenchAgents |
                        kConnect | kLaunch | kList | kPull | kRm | kPs | kStop | kLogs | kService | kSelfTest |
-                       kMeter | kEpic |
-                       kBenchSpeculation | kDemo);
+                       kMeter | kEpic | kBenchSpeculation | kDemo);
   t.add("-lv, --verbosity, --log-verbosity N", integer(s.verbosity, 0, 9),
         "1: errors, 2: warnings, 3: a line for each request, 4: more")
       .standard("3")
@@ -317,27 +287,27 @@ void add_command_options(Table& t, Settings& s) {
   t.add("--chunks N", integer(s.perplexity_chunks, -1, kMaxInt), "only the first N chunks").standard("all");
 
   t.section("Inspection", kInspect);
-  t.add("-md, --model-draft, --spec-draft-model FILE", text(s.engine.speculation.model.path),
-        "count the memory of this draft model too")
-      .env("LLAMA_ARG_MODEL_DRAFT");
-  t.add("-cd, --ctx-size-draft, --spec-draft-ctx-size N", integer(s.engine.speculation.model.n_ctx, 0, 1 << 26),
-        "tokens of the draft's context")
-      .standard("the model's, at most the draft's trained length")
-      .env("LLAMA_ARG_CTX_SIZE_DRAFT");
-  t.add("-ctkd, --cache-type-k-draft, --spec-draft-type-k TYPE", kv_type(s.engine.speculation.model.kv_type_k),
-        "numbers of the draft's cached keys")
-      .standard("f16")
-      .note(kv_note)
-      .env("LLAMA_ARG_CACHE_TYPE_K_DRAFT");
-  t.add("-ctvd, --cache-type-v-draft, --spec-draft-type-v TYPE", kv_type(s.engine.speculation.model.kv_type_v),
-        "numbers of the draft's cached values")
-      .standard("f16")
-      .note(kv_note)
-      .env("LLAMA_ARG_CACHE_TYPE_V_DRAFT");
   t.add("--json", toggle(s.json), "print JSON").only(kInspect | kPerplexity);
 }
 
 }  // namespace
+
+// Types that the cache does not have are taken for the nearest one that keeps at least their precision.
+Value kv_type(KvType& place) {
+  return choice<KvType>(place, {{"f16", KvType::kF16},
+                                {"q8_0", KvType::kQ8_0},
+                                {"f32", KvType::kF32},
+                                {"bf16", KvType::kF16},
+                                {"q4_0", KvType::kQ4_0},
+                                {"q4_1", KvType::kQ8_0},
+                                {"iq4_nl", KvType::kQ8_0},
+                                {"q5_0", KvType::kQ8_0},
+                                {"q5_1", KvType::kQ8_0}});
+}
+std::string kv_note(std::string_view type) {
+  if (type.empty() || type == "f16" || type == "f32" || type == "q8_0" || type == "q4_0") return "";
+  return fmt::format("the cache has no {}; {} is used", type, type == "bf16" ? "f16" : "q8_0");
+}
 
 const char* command_name(unsigned command) noexcept {
   switch (command) {
@@ -409,6 +379,7 @@ options::Table option_table(Settings& s) {
   add_command_options(t, s);
   add_bench_options(t, s);
   add_sampling_options(t, s);
+  add_drafter_options(t, s);
   add_server_options(t, s);
   add_hub_options(t, s);
   add_servers_options(t, s);

@@ -40,6 +40,10 @@ const char* command_name(unsigned command) noexcept;  // "serve"; "" for other b
 // The rows write into `settings`, which must outlive the table.
 options::Table option_table(Settings& settings);
 
+// Of a cached number, and what is said where the cache has no such type.
+options::Value kv_type(KvType& place);
+std::string kv_note(std::string_view type);
+
 // docs/options.md, all of it.
 std::string options_page();
 
@@ -50,6 +54,7 @@ void add_cache_options(options::Table& table, Settings& settings);
 void add_compat_options(options::Table& table);
 void add_connect_options(options::Table& table, Settings& settings);
 void add_doctor_options(options::Table& table, Settings& settings);
+void add_drafter_options(options::Table& table, Settings& settings);  // option_table_drafters.cpp
 void add_gpu_options(options::Table& table, Settings& settings);
 void add_hub_options(options::Table& table, Settings& settings);
 void add_epic_options(options::Table& table, Settings& settings);  // option_table_epic.cpp

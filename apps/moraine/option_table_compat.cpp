@@ -127,51 +127,44 @@ void add_gpu(Table& t) {
 }
 
 void add_speculation(Table& t) {
-  t.section("Draft models, to come", kServe | kRun);
+  t.section("As it is anyway", kServe | kRun);
+  add_rows(t, Kind::kAlready, "who guesses, and how much, is measured as the model runs",
+           {{"--spec-default", "speculation as is best"}});
+  t.section("As it is anyway", kServe | kRun);
   add_rows(
-      t, Kind::kPlanned,
-      "draft models and choosing a drafter are still to come; drafts come from the text itself, with the "
-      "same answers",
-      {{"-md, --spec-draft-model, --model-draft FILE", "a small model that drafts",
-        "LLAMA_ARG_SPEC_DRAFT_MODEL", nullptr, "LLAMA_ARG_MODEL_DRAFT"},
-       {"--spec-draft-p-min, --draft-p-min P", "least probability of a drafted token",
-        "LLAMA_ARG_SPEC_DRAFT_P_MIN", nullptr, "LLAMA_ARG_DRAFT_P_MIN"},
-       {"--spec-draft-p-split, --draft-p-split P", "probability at which drafts branch",
-        "LLAMA_ARG_SPEC_DRAFT_P_SPLIT", nullptr, "LLAMA_ARG_DRAFT_P_SPLIT"},
-       {"-cd, --ctx-size-draft, --spec-draft-ctx-size N", "the draft's context", "LLAMA_ARG_CTX_SIZE_DRAFT"},
-       {"-ctkd, --spec-draft-type-k, --cache-type-k-draft TYPE", "the draft's cached keys",
-        "LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_K", nullptr, "LLAMA_ARG_CACHE_TYPE_K_DRAFT"},
-       {"-ctvd, --spec-draft-type-v, --cache-type-v-draft TYPE", "the draft's cached values",
-        "LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_V", nullptr, "LLAMA_ARG_CACHE_TYPE_V_DRAFT"},
-       {"-td, --spec-draft-threads, --threads-draft N", "the draft's threads"},
-       {"-tbd, --spec-draft-threads-batch, --threads-batch-draft N", "the draft's threads for prompts"},
-       {"-hfd, --spec-draft-hf, -hfrd, --hf-repo-draft NAME", "the draft by name",
-        "LLAMA_ARG_SPEC_DRAFT_HF_REPO", nullptr, "LLAMA_ARG_HFD_REPO"},
-       {"--spec-draft-backend-sampling", "sample drafts on the GPU", "LLAMA_ARG_SPEC_DRAFT_BACKEND_SAMPLING",
-        "--no-spec-draft-backend-sampling"},
-       {"--spec-draft-sampling MODE", "greedy or probabilistic drafts", "LLAMA_ARG_SPEC_DRAFT_SAMPLING"},
-       {"--spec-draft-replace, --spec-replace FROM TO", "texts that the draft spells otherwise"},
-       {"--spec-type LIST", "kinds of speculation", "LLAMA_ARG_SPEC_TYPE"},
-       {"--spec-default", "speculation as is best"},
-       {"--spec-ngram-size-n N", "n-gram looked up"},
-       {"--spec-ngram-size-m N", "n-gram drafted"},
-       {"--spec-ngram-min-hits N", "fewest hits"},
-       {"--spec-ngram-mod-n-min N", "fewest tokens of an n-gram"},
-       {"--spec-ngram-mod-n-max N", "most tokens of an n-gram"},
-       {"--spec-ngram-mod-n-match N", "tokens that must match"},
-       {"--spec-ngram-simple-size-n N", "n-gram looked up"},
-       {"--spec-ngram-simple-size-m N", "n-gram drafted"},
-       {"--spec-ngram-simple-min-hits N", "fewest hits"},
-       {"--spec-ngram-map-k-size-n N", "n-gram looked up"},
-       {"--spec-ngram-map-k-size-m N", "n-gram drafted"},
-       {"--spec-ngram-map-k-min-hits N", "fewest hits"},
-       {"--spec-ngram-map-k4v-size-n N", "n-gram looked up"},
-       {"--spec-ngram-map-k4v-size-m N", "n-gram drafted"},
-       {"--spec-ngram-map-k4v-min-hits N", "fewest hits"},
-       {"--spec-synth-len L", "synthetic acceptance, for measurements", "LLAMA_ARG_SPEC_SYNTH_LEN"},
-       {"--spec-synth-rates LIST", "the same by position", "LLAMA_ARG_SPEC_SYNTH_RATES"},
-       {"-lcs, --lookup-cache-static FILE", "n-grams to look up"},
-       {"-lcd, --lookup-cache-dynamic FILE", "n-grams seen"}});
+      t, Kind::kAlready, "a draft model reads no prompts, only the latest tokens",
+      {{"-tbd, --spec-draft-threads-batch, --threads-batch-draft N", "the draft's threads for prompts"}});
+  t.section("Draft models, to come", kServe | kRun);
+  add_rows(t, Kind::kPlanned, "a draft is fetched by hand for now: moraine pull NAME, then -md NAME",
+           {{"-hfd, --spec-draft-hf, -hfrd, --hf-repo-draft NAME", "the draft by name",
+             "LLAMA_ARG_SPEC_DRAFT_HF_REPO", nullptr, "LLAMA_ARG_HFD_REPO"}});
+  t.section("Without effect", kServe | kRun);
+  add_rows(t, Kind::kNone, "how drafts are found is not adjustable: what holds and what it costs is measured",
+           {{"--spec-draft-p-split, --draft-p-split P", "probability at which drafts branch",
+             "LLAMA_ARG_SPEC_DRAFT_P_SPLIT", nullptr, "LLAMA_ARG_DRAFT_P_SPLIT"},
+            {"--spec-draft-backend-sampling", "sample drafts on the GPU",
+             "LLAMA_ARG_SPEC_DRAFT_BACKEND_SAMPLING", "--no-spec-draft-backend-sampling"},
+            {"--spec-draft-sampling MODE", "greedy or probabilistic drafts", "LLAMA_ARG_SPEC_DRAFT_SAMPLING"},
+            {"--spec-draft-replace, --spec-replace FROM TO", "texts that the draft spells otherwise"},
+            {"--spec-ngram-size-n N", "n-gram looked up"},
+            {"--spec-ngram-size-m N", "n-gram drafted"},
+            {"--spec-ngram-min-hits N", "fewest hits"},
+            {"--spec-ngram-mod-n-min N", "fewest tokens of an n-gram"},
+            {"--spec-ngram-mod-n-max N", "most tokens of an n-gram"},
+            {"--spec-ngram-mod-n-match N", "tokens that must match"},
+            {"--spec-ngram-simple-size-n N", "n-gram looked up"},
+            {"--spec-ngram-simple-size-m N", "n-gram drafted"},
+            {"--spec-ngram-simple-min-hits N", "fewest hits"},
+            {"--spec-ngram-map-k-size-n N", "n-gram looked up"},
+            {"--spec-ngram-map-k-size-m N", "n-gram drafted"},
+            {"--spec-ngram-map-k-min-hits N", "fewest hits"},
+            {"--spec-ngram-map-k4v-size-n N", "n-gram looked up"},
+            {"--spec-ngram-map-k4v-size-m N", "n-gram drafted"},
+            {"--spec-ngram-map-k4v-min-hits N", "fewest hits"},
+            {"--spec-synth-len L", "synthetic acceptance, for measurements", "LLAMA_ARG_SPEC_SYNTH_LEN"},
+            {"--spec-synth-rates LIST", "the same by position", "LLAMA_ARG_SPEC_SYNTH_RATES"},
+            {"-lcs, --lookup-cache-static FILE", "n-grams to look up"},
+            {"-lcd, --lookup-cache-dynamic FILE", "n-grams seen"}});
 }
 
 void add_other_planned(Table& t) {

@@ -95,9 +95,13 @@ std::vector<ReadyLine> ready_block(const ReadyState& s) {
   const bool beyond = !is_loopback(s.settings.http.host), keys = !s.settings.api.api_keys.empty();
 
   std::vector<ReadyLine> head = {
-      {"model", fmt::format("{}: {}, {} {}, {}, loaded in {:.1f} s", gguf::escape_text(s.info.name),
-                            s.info.architecture, s.info.size_label, s.info.quantization,
-                            size_text(s.info.size_bytes), s.load_seconds)},
+      {"model",
+       fmt::format("{}: {}, {} {}, {}{}, loaded in {:.1f} s", gguf::escape_text(s.info.name),
+                   s.info.architecture, s.info.size_label, s.info.quantization, size_text(s.info.size_bytes),
+                   s.info.draft_model.empty()
+                       ? ""
+                       : ", with the draft model " + gguf::escape_text(s.info.draft_model),
+                   s.load_seconds)},
       {"device", s.info.device},
       {"context", context_text(s)}};
 
