@@ -10,7 +10,8 @@
 namespace moraine::cpu {
 namespace {
 
-constexpr int32_t kMaxSplitRows = 4;
+constexpr int32_t kMaxSplitRows = 4;         // whose partitions' states there is room for
+constexpr int32_t kSplitTilesPerThread = 8;  // with more, threads are even without splitting tiles
 constexpr int kPagesOfPartition = kPartition / plan::kPageTokens;
 
 // (M, L, O) <- (M, L, O) merged with (m, l, o)
@@ -160,7 +161,7 @@ void AttentionStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
   int32_t longest = 1;
   for (int32_t i = 0; i < n_tiles; i += op_.n_kv_heads * tiles_per_kv_head_)
     longest = std::max(longest, last_partition(ctx, tile(i)) - first_partition(ctx, tile(i)) + 1);
-  if (n_tiles > split_tiles_ || longest == 1) {
+  if (split_tiles_ == 0 || longest == 1 || n_tiles > kSplitTilesPerThread * pool.size()) {
     pool.run(n_tiles, [&](int task, int thread) {
       const Tile t = tile(task);
       float* o = exe.thread_scratch(thread) + kMaxQueries * hd + attend_scratch_floats(hd);
@@ -172,18 +173,24 @@ void AttentionStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
     });
     return;
   }
-  const auto slot = [&](int32_t tile_index, int32_t p) {
-    float* o = exe.split_scratch() +
-               (static_cast<size_t>(tile_index) * max_partitions_ + p) * kMaxQueries * (hd + 2);
-    return State{o + kMaxQueries * hd, o + kMaxQueries * hd + kMaxQueries, o};
-  };
-  pool.run(n_tiles * longest, [&](int task, int thread) {
-    const Tile t = tile(task / longest);
-    const int32_t p = first_partition(ctx, t) + task % longest;
-    if (p <= last_partition(ctx, t)) partition(exe, ctx, t, p, slot(task / longest, p), thread);
-  });
-  pool.run(n_tiles,
-           [&](int task, int) { combine(exe, ctx, tile(task), [&](int32_t p) { return slot(task, p); }); });
+  // As many tiles at a time as there is room for: more rows take longer in proportion, without a cliff.
+  for (int32_t first = 0; first < n_tiles; first += split_tiles_) {
+    const int32_t n = std::min(split_tiles_, n_tiles - first);
+    const auto slot = [&](int32_t i, int32_t p) {
+      float* o =
+          exe.split_scratch() + (static_cast<size_t>(i) * max_partitions_ + p) * kMaxQueries * (hd + 2);
+      return State{o + kMaxQueries * hd, o + kMaxQueries * hd + kMaxQueries, o};
+    };
+    // Tiles innermost: a partition's keys and values are taken from memory once and from cache for all rows.
+    pool.run(n * longest, [&](int task, int thread) {
+      const int32_t i = task % n;
+      const Tile t = tile(first + i);
+      const int32_t p = first_partition(ctx, t) + task / n;
+      if (p <= last_partition(ctx, t)) partition(exe, ctx, t, p, slot(i, p), thread);
+    });
+    pool.run(n,
+             [&](int i, int) { combine(exe, ctx, tile(first + i), [&](int32_t p) { return slot(i, p); }); });
+  }
 }
 
 }  // namespace moraine::cpu

@@ -106,7 +106,7 @@ class AttentionStage final : public Stage {
   };
   std::vector<RowRange> ranges_;  // of this step
   // Few rows over a long context: partitions run in parallel and their states meet here.
-  int32_t split_tiles_ = 0;  // most tiles that may be split
+  int32_t split_tiles_ = 0;  // tiles that are split at a time; 0: none
   int32_t max_partitions_ = 0;
 };
 
