@@ -76,11 +76,18 @@ int run_and_wait(std::vector<std::string> arguments, std::vector<std::string> en
   ::sigemptyset(&defaults);
   for (const int s : {SIGINT, SIGQUIT, SIGPIPE}) ::sigaddset(&defaults, s);
   ::posix_spawnattr_setsigdefault(&attributes, &defaults);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+  // One that comes before the client is known waits until it can be passed on.
+  sigset_t passed_on, before;
+  ::sigemptyset(&passed_on);
+  for (const int s : {SIGTERM, SIGHUP}) ::sigaddset(&passed_on, s);
+  ::sigprocmask(SIG_BLOCK, &passed_on, &before);
+  ::posix_spawnattr_setsigmask(&attributes, &before);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
   pid_t pid = 0;
   const int error = ::posix_spawnp(&pid, arguments[0].c_str(), nullptr, &attributes,
                                    pointers(arguments).data(), pointers(environment).data());
   ::posix_spawnattr_destroy(&attributes);
+  if (error != 0) ::sigprocmask(SIG_SETMASK, &before, nullptr);
   if (error == ENOENT)
     throw Error(ErrorCode::kNotFound,
                 fmt::format("{} is not installed: npm install -g {}.", client.title(), client.package()));
@@ -88,6 +95,7 @@ int run_and_wait(std::vector<std::string> arguments, std::vector<std::string> en
     throw Error(ErrorCode::kIo, fmt::format("Starting {} failed: {}.", arguments[0], std::strerror(error)));
   child = pid;
   for (const int s : {SIGTERM, SIGHUP}) ::sigaction(s, &forward, nullptr);
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
