@@ -95,11 +95,14 @@ Store Store::open(const std::string& path, int busy_timeout_ms) {
 }
 
 Store Store::open_existing(const std::string& path) {
+  const auto nothing = [&] {
+    return Error(ErrorCode::kNotFound,
+                 fmt::format("Nothing has been counted yet in {}: moraine serve writes it.", path));
+  };
   std::error_code error;
-  if (!std::filesystem::exists(path, error))
-    throw Error(ErrorCode::kNotFound,
-                fmt::format("Nothing has been counted yet: {} is not there. moraine serve writes it.", path));
+  if (!std::filesystem::exists(path, error)) throw nothing();
   auto database = std::make_unique<Database>(path, Database::Mode::kRead, 2000);
+  if (database->number("SELECT count(*) FROM sqlite_master") == 0) throw nothing();
   require_ours(*database, path);
   return Store(std::move(database));
 }

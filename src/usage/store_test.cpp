@@ -101,6 +101,8 @@ TEST(Store, NamesAreCutAndHeadersOfTextAreNone) {
 TEST(Store, WhatIsNotOursIsRefusedAndLeftAlone) {
   TestFolder folder;
   EXPECT_EQ(error_of([&] { Store::open_existing(folder / "none"); }).code(), ErrorCode::kNotFound);
+  std::ofstream(folder / "empty");  // of a server that ended just then
+  EXPECT_EQ(error_of([&] { Store::open_existing(folder / "empty"); }).code(), ErrorCode::kNotFound);
   std::ofstream(folder / "text") << std::string(5000, 'x');
   const Error damaged = error_of([&] { Store::open(folder / "text"); });
   EXPECT_EQ(damaged.code(), ErrorCode::kCorruptFile);
