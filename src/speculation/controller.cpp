@@ -7,6 +7,7 @@ namespace moraine::speculation {
 namespace {
 
 constexpr double kForget = 0.99;         // of earlier trials, with each new one
+constexpr double kCarriedTrials = 6;     // that those of earlier texts count for
 constexpr double kLeastGain = 1.03;      // below, plain decoding is as good
 constexpr int32_t kPlainInterval = 100;  // steps, most of them with drafts
 constexpr int32_t kProbeLength = 2;
@@ -76,6 +77,16 @@ double Controller::acceptance(Source source, int32_t match) const {
     rate = c.rate(std::max(c.prior, rate));
   }
   return rate;
+}
+
+void Controller::Chance::count_for_at_most(double trials) {
+  const double share = std::min(1.0, trials / (tried + assumed));
+  held *= share, tried *= share, assumed *= share;
+}
+
+void Controller::text_ended() {
+  for (const Source s : {Source::kRequest, Source::kHistory, Source::kModel, Source::kScript})
+    for (Part& p : parts_[static_cast<int>(s)]) p.chance.count_for_at_most(kCarriedTrials);
 }
 
 double Controller::gain(const Offer& offer, Beside beside) const {

@@ -59,6 +59,8 @@ class Controller {
 
   // Of `drafted` tokens the first `accepted` held.
   void outcome(Source source, int32_t match, int32_t drafted, int32_t accepted);
+  // An answer is complete: the next text may be of another kind, and earlier trials count for a few.
+  void text_ended();
   // A model was asked for `wanted` tokens, and was sure of the first `drafted`.
   void drafted_by_model(int32_t wanted, int32_t drafted);
 
@@ -78,6 +80,7 @@ class Controller {
     double rate() const { return rate(prior); }
     double rate(double prior) const { return (held + assumed * prior) / (tried + assumed); }
     void tell(bool yes);
+    void count_for_at_most(double trials);
   };
   struct Part {
     Chance chance;

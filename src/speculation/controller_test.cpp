@@ -79,6 +79,17 @@ TEST(Controller, IsNearTheBestFixedLengthInSpiteOfNoise) {
     }
 }
 
+TEST(Controller, AnAnswerOfAnotherKindLosesLittle) {
+  for (const double slope : {0.03, 0.1, 0.25}) {
+    Controller c(17);
+    run(c, 0.95, slope, 1000, 8);  // a file is copied
+    c.text_ended();
+    EXPECT_GT(run(c, 0, slope, 300, 9), 0.95) << slope;
+    c.text_ended();
+    EXPECT_GT(run(c, 0.95, slope, 300, 10), 1.5) << slope;
+  }
+}
+
 TEST(Controller, ShortAnswersLoseLittleToLearning) {
   // From nothing, drafts that never hold: what a new server's first answer of 300 tokens sees.
   for (const double slope : {0.03, 0.1, 0.25, 0.6, 1.0}) {

@@ -46,6 +46,7 @@ class Drafter {
   void measured(int32_t rows, double seconds) { controller_.measured(rows, seconds); }
   void outcome(const Draft& d, int32_t drafted, int32_t accepted);
   void remember(uint64_t scope, std::span<const TokenId> output) {
+    controller_.text_ended();
     if (options_.from_history && options_.max_draft > 0) history_.add(scope, output);
   }
 
