@@ -40,7 +40,7 @@ void VulkanBackend::declare_weights(std::vector<plan::Weight> decls) {
       throw Error(
           ErrorCode::kUnsupported,
           fmt::format("Tensor {} has {:.1f} MB, more than the GPU ({}) allocates at once ({:.1f} MB). "
-                      "Run its layer on the CPU: -ot {}=CPU, or all with -ngl 0.",
+                      "Run its layer on the CPU with a smaller -ngl, or all with -ngl 0.",
                       d.name, sizes.back() / 1e6, physical_.description, limit / 1e6));
   }
   packing_ = pack(sizes, std::min(options_.arena_bytes, limit));
