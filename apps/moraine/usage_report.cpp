@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/options/render.h"
+#include "base/options/value.h"
 #include "console.h"
 
 namespace moraine::app {
@@ -85,7 +87,7 @@ nlohmann::ordered_json json_of(const UsageReport& report, const Sums& s) {
 // Where the figures of the last lines come from, said plainly.
 std::string notes(const UsageReport& r) {
   std::string text = fmt::format(
-      "\n{} would have charged {} {} for these tokens: {} fresh at {:g}, {} cached at {:g} and {} generated "
+      "{} would have charged {} {} for these tokens: {} fresh at {:g}, {} cached at {:g} and {} generated "
       "at "
       "{:g} a million ({}, {}).\n",
       r.price.name, money_text(r.charge(r.total)), r.table.currency, tokens_text(r.total.n_fresh),
@@ -137,7 +139,10 @@ std::string usage_text(const UsageReport& r, int width) {
     text += "\n";
   }
   if (r.rows.size() > 1) text += line_of("total", r.total) + "\n";
-  return terminal_safe(text + notes(r));
+  text += "\n";
+  for (const std::string& note : options::split(notes(r), '\n'))
+    text += options::wrap(note, std::clamp(width, 60, 100), 0) + "\n";
+  return terminal_safe(text);
 }
 
 std::string usage_json(const UsageReport& r) {

@@ -76,6 +76,7 @@ TEST(UsageReport, SaysTheSameInEachForm) {
   EXPECT_THAT(usage_text(r, 120), HasSubstr("cloud would have charged 3.00 USD"));
   EXPECT_THAT(usage_text(r, 120), HasSubstr("Electricity: not known"));
   EXPECT_THAT(usage_text(r, 120), HasSubstr("2.0 h"));
+  EXPECT_TRUE(usage_text(r, 120).ends_with(".\n"));
   EXPECT_THAT(usage_csv(r),
               HasSubstr("\"a \"\"quoted\"\", model\",3,1000000,10000000,500000,0,0,7200.000,3.000000,\n"));
   auto j = nlohmann::json::parse(usage_json(r));

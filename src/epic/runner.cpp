@@ -125,12 +125,30 @@ Standing Runner::standing(const Task& task) const {
                                                                           : Standing::kOpen;
 }
 
-void Runner::take_up() {
+void Runner::take_up(const Plan& plan) {
   state_ = load_state(places_.state);
   const std::string branch = git_.ask({"symbolic-ref", "--quiet", "--short", "HEAD"}).output;
   if (branch.empty())
     throw Error(ErrorCode::kUnsupported,
                 "No branch is checked out, and commits need one: git switch -c NAME.");
+  for (auto& [id, t] : state_.tasks) {
+    end_group(t.group, t.group_start);
+    t.group = 0, t.group_start = 0;
+    const Task* task = plan.find(id);
+    if (t.status == Status::kRunning && (task == nullptr || task->done)) {  // all but the tidying up was done
+      Worktree(git_, o_.work_folder + "/" + id, places_.plan_path).remove();
+      if (!t.commit.empty()) git_.ask({"branch", "--quiet", "-D", fmt::format("moraine/{}/{}", o_.name, id)});
+      t.commit.clear();
+      t.status = task == nullptr ? Status::kWaiting : Status::kDone;
+      continue;
+    }
+    if (t.status == Status::kRunning && t.commit.empty() && t.attempts > 0) {
+      --t.attempts;  // it came to no verdict
+      say(fmt::format("{}: goes on where it was interrupted", id));
+    }
+    const bool again = t.status == Status::kFailed && (o_.only.empty() ? o_.retry_failed : o_.only == id);
+    if (again) t.status = Status::kWaiting, t.attempts = 0;
+  }
   if (!state_.branch.empty() && state_.branch != branch) {
     const bool under_way = std::any_of(state_.tasks.begin(), state_.tasks.end(), [](const auto& t) {
       return t.second.status == Status::kRunning || !t.second.commit.empty();
@@ -141,25 +159,15 @@ void Runner::take_up() {
                               state_.branch, branch, state_.branch));
   }
   state_.branch = branch;
-  for (auto& [id, t] : state_.tasks) {
-    end_group(t.group, t.group_start);
-    t.group = 0, t.group_start = 0;
-    if (t.status == Status::kRunning && t.commit.empty() && t.attempts > 0) {
-      --t.attempts;  // it came to no verdict
-      say(fmt::format("{}: goes on where it was interrupted", id));
-    }
-    const bool again = t.status == Status::kFailed && (o_.only.empty() ? o_.retry_failed : o_.only == id);
-    if (again) t.status = Status::kWaiting, t.attempts = 0;
-  }
 }
 
 Outcome Runner::run() {
   std::error_code error;
   fs::create_directories(places_.folder, error);
   const Lock lock(places_.lock);
-  read_plan();
+  const Plan at_start = read_plan();
   require_clean();
-  take_up();
+  take_up(at_start);
   commit_plan();
   save();
 

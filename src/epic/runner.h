@@ -79,7 +79,7 @@ class Runner {
   Plan read_plan() const;
   void require_clean() const;
   void commit_plan() const;
-  void take_up();  // what an earlier run left
+  void take_up(const Plan& plan);  // what an earlier run left
   void work(const Plan& plan, const Task& task);
   bool attempt(const Plan& plan, const Task& task, Worktree& tree, TaskState& state);
   ProcessResult run_agent(const Plan& plan, const Task& task, const Worktree& tree, TaskState& state);

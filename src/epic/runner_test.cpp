@@ -260,6 +260,40 @@ TEST_F(Epic, StoppedItGoesOnWithItsEdits) {
   expect_clean();
 }
 
+TEST_F(Epic, KilledBetweenTheBranchAndItsNotesItTidiesUp) {
+  plan(task("a", "true"));
+  run("touch a");
+  const std::string path = folder / "repo/.git/moraine/epics/e/state.json";
+  State state = load_state(path);
+  state.tasks["a"].status = state.tasks["gone"].status = TaskState::Status::kRunning;
+  state.tasks["a"].commit = git.head();
+  save_state(path, state);
+  git.run({"branch", "moraine/e/a"});
+  for (const char* id : {"a", "gone"}) git.run({"worktree", "add", "-q", "--detach", folder / "work/" + id});
+  n_agents = 0;
+  EXPECT_EQ(run("exit 1").n_done, 1);
+  EXPECT_EQ(n_agents, 0);
+  EXPECT_EQ(git.run({"branch", "--format=%(refname:short)"}), "main");
+  expect_clean();
+}
+
+TEST_F(Epic, AnotherBranchIsRefusedWhileATaskIsUnderWay) {
+  plan(task("a", "test -f a"));
+  RunnerOptions o = options("true");
+  o.is_lost = [] { return true; };
+  o.agent = [this](const AgentJob&) {
+    ProcessOptions p;
+    p.command = {"sleep", "100"};
+    p.environment = test_environment(folder.path());
+    return p;
+  };
+  EXPECT_EQ(error_of(o).code(), ErrorCode::kUnavailable);
+  git.run({"checkout", "-qb", "other"});
+  EXPECT_THAT(error_of(options("touch a")).what(), HasSubstr("git switch main"));
+  git.run({"checkout", "-q", "main"});
+  EXPECT_EQ(run("touch a").n_done, 1);
+}
+
 TEST_F(Epic, NoAgentChangesThePlan) {
   plan(task("a", "true") + task("b", "true"));
   EXPECT_EQ(run("touch $TASK; echo nonsense > epics/e.md").n_done, 2);
