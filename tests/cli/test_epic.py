@@ -157,6 +157,22 @@ def test_killed_in_the_middle_it_goes_on(place):
     assert not os.path.exists(stat) or open(stat).read().split(")")[1].split()[0] == "Z"
 
 
+def test_stopped_it_says_so_and_goes_on(place):
+    place.write_plan(PLAN.replace("`false`", "`test -f three`"))
+    begun = place.home / "begun"
+    process = subprocess.Popen(place.command("epic", "run", "--agent-cmd", f"touch {begun}; sleep 600"), cwd=place.root,
+                               env=place.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not begun.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command goes on" in said
+    assert place.git("status", "--porcelain") == ""
+    assert "5 of 5 tasks are done" in place.run("epic", "run", "--agent-cmd", AGENT).stderr
+    place.expect_clean()
+
+
 def test_a_plan_is_asked_for_again_with_its_faults(place):
     (place.home / "plan.md").write_text(PLAN)
     script = place.home / "planner.sh"
