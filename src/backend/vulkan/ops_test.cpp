@@ -37,7 +37,7 @@ class Ops : public ::testing::Test {
     VulkanBackend gpu(options_);
     return c.run(gpu);
   }
-  // Against the scalar kernels, by every size of workgroup.
+  // Against the scalar kernels, with 8 lanes and with lanes_.
   void compare(const Case& c, double bound = 1e-10) {
     cpu::CpuBackend cpu({1, "scalar"});
     const std::vector<float> expected = c.run(cpu), got = on_vulkan(c, 8);
@@ -47,7 +47,7 @@ class Ops : public ::testing::Test {
     for (size_t i = 0; i < got.size(); ++i) n_equal_ += std::memcmp(&got[i], &expected[i], 4) == 0;
     n_values_ += got.size();
     EXPECT_LT(error, bound);  // a NaN fails too
-    for (const uint32_t lanes : {32u, 64u})
+    for (const uint32_t lanes : lanes_)
       EXPECT_TRUE(testing::same_bits(got, on_vulkan(c, lanes))) << lanes << " lanes";
   }
   void TearDown() override {
@@ -56,6 +56,9 @@ class Ops : public ::testing::Test {
                   100.0 * n_equal_ / n_values_);
   }
   VulkanBackend::Options options_;
+  // 32 differ from 64 in no line of a shader, and compiling a shader is what these tests spend their time
+  // with: they are tried where a plan has every op.
+  std::vector<uint32_t> lanes_ = {64};
   double worst_ = 0;
   size_t n_equal_ = 0, n_values_ = 0;
 };
@@ -186,6 +189,7 @@ TEST_F(Ops, ProductsOfAChangingValue) {
     b.add(y, b.matmul(x, w1));
     return b.finish(y);
   };
+  c.steps = {{1}, {7}};
   compare(c);
 }
 
@@ -270,6 +274,7 @@ TEST_F(Ops, Moe) {
 TEST_F(Ops, MoeOfOddLogits) {
   Case c;
   const WeightId in = c.inputs(16), zero = c.matrix(16, 5, 0.0f);
+  c.steps = {{1}, {7}};
   plan::Moe op = {};
   op.gate = c.matrix(16, 5 * 8), op.up = c.matrix(16, 5 * 8), op.down = c.matrix(8, 5 * 16);
   op.n_experts = 5, op.top_k = 2, op.n_ff = 8, op.normalise = true;
@@ -378,6 +383,7 @@ Case every_op() {
 }
 
 TEST_F(Ops, MemoryTheHostCannotSeeAndSmallArenas) {
+  lanes_ = {32, 64};
   options_.unmapped_memory = true;
   options_.arena_bytes = 50000;  // a few weights each
   compare(every_op(), 1e-4);
@@ -387,9 +393,9 @@ TEST_F(Ops, TheValidationLayerIsSilent) {
   std::vector<std::string> messages;
   options_.on_validation_message = [&](const std::string& m) { messages.push_back(m); };
   try {
-    compare(every_op(), 1e-4);
-    options_.unmapped_memory = true;
     on_vulkan(every_op(), 8);
+    options_.unmapped_memory = true;
+    on_vulkan(every_op(), 64);
   } catch (const Error& e) {
     if (std::string(e.what()).find("validation layer") == std::string::npos) throw;
     GTEST_SKIP() << e.what();
