@@ -43,6 +43,12 @@ std::string cpu_name() {
   return "";
 }
 
+// "CPU", "Vulkan" or "CPU,Vulkan", as llama-bench has it.
+std::string backends(const ModelInfo& i) {
+  const bool gpu = i.device.find("Vulkan") != std::string::npos;
+  return !gpu ? "CPU" : i.device.starts_with("CPU") ? "CPU,Vulkan" : "Vulkan";
+}
+
 std::string model_type(const ModelInfo& i) {
   return fmt::format("{} {} {}", i.architecture, i.size_label, i.quantization);
 }
@@ -64,11 +70,12 @@ const char* kv_name(KvType t) {
 OrderedJson record(const BenchResult& r, const Settings& s) {
   const std::vector<double> ts = rates(r);
   const Spread ns = spread({r.samples_ns.begin(), r.samples_ns.end()}), rate = spread(ts);
+  const bool on_cpu = backends(r.info) == "CPU";
   return {{"build_commit", commit()},
           {"build_number", build_number()},
           {"cpu_info", cpu_name()},
-          {"gpu_info", ""},
-          {"backends", "CPU"},
+          {"gpu_info", on_cpu ? "" : r.info.device},
+          {"backends", backends(r.info)},
           {"model_filename", r.info.path},
           {"model_type", model_type(r.info)},
           {"model_size", r.info.size_bytes},
@@ -81,7 +88,7 @@ OrderedJson record(const BenchResult& r, const Settings& s) {
           {"poll", 0},
           {"type_k", kv_name(s.engine.kv_type_k)},
           {"type_v", kv_name(s.engine.kv_type_v)},
-          {"n_gpu_layers", 0},
+          {"n_gpu_layers", on_cpu ? 0 : s.engine.device.gpu_layers.value_or(kLayersThatFit)},
           {"split_mode", "none"},
           {"main_gpu", 0},
           {"no_kv_offload", false},
@@ -139,8 +146,9 @@ std::string table(const std::vector<BenchResult>& results) {
         "| {:<30} | {:>10} | {:>10} | {:<10} | {:>7} | {:>15} | {:>20} |\n", model_type(r.info),
         bytes >= 1 << 30 ? fmt::format("{:.2f} GiB", bytes / (1 << 30))
                          : fmt::format("{:.2f} MiB", bytes / (1 << 20)),
-        params >= 1e9 ? fmt::format("{:.2f} B", params / 1e9) : fmt::format("{:.2f} M", params / 1e6), "CPU",
-        r.info.n_threads, r.test(), fmt::format("{:.2f} ± {:.2f}", rate.average, rate.deviation));
+        params >= 1e9 ? fmt::format("{:.2f} B", params / 1e9) : fmt::format("{:.2f} M", params / 1e6),
+        backends(r.info), r.info.n_threads, r.test(),
+        fmt::format("{:.2f} ± {:.2f}", rate.average, rate.deviation));
   }
   return out + fmt::format("\nbuild: {} ({})\n", commit(), build_number());
 }

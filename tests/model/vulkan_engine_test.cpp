@@ -278,6 +278,7 @@ TEST_F(BrokenGpu, ADeviceThatDoesNotComeBackIsTriedAtEachRequest) {
     EXPECT_EQ(*lost->error, ErrorCode::kDeviceLost);
   }
   EXPECT_THAT(notices(), HasSubstr("cannot be used again yet"));
+  EXPECT_THROW(engine->save_slot(0, 0, "/tmp/none"), Error);  // and nothing else breaks meanwhile
   set_opens_(true);
   EXPECT_FALSE(answer(*engine, greedy(random_tokens(40, 1), 6))->error);
 }

@@ -25,6 +25,13 @@ std::string VulkanBackend::describe() const {
   return fmt::format("{} ({})", physical_.name, physical_.description);
 }
 
+VulkanBackend::Opened& VulkanBackend::opened() const {
+  if (!opened_)
+    throw Error(ErrorCode::kDeviceLost,
+                fmt::format("{} was lost and could not be opened again.", describe()));
+  return *opened_;
+}
+
 void VulkanBackend::declare_weights(std::vector<plan::Weight> decls) {
   MORAINE_CHECK(weights_.empty());
   const uint64_t limit = physical_.max_allocation_bytes;
@@ -58,9 +65,9 @@ void VulkanBackend::place_weights() {
                     "a smaller model.",
                     wanted / 1e9, physical_.description, there / 1e9));
   for (const uint64_t bytes : packing_.arenas)
-    opened_->arenas.push_back(std::make_unique<Buffer>(opened_->device, bytes, memory_use(), "the weights"));
+    opened().arenas.push_back(std::make_unique<Buffer>(opened().device, bytes, memory_use(), "the weights"));
   for (size_t i = 0; i < weights_.size(); ++i)
-    weights_[i].place = {opened_->arenas[packing_.spots[i].arena].get(), packing_.spots[i].offset};
+    weights_[i].place = {opened().arenas[packing_.spots[i].arena].get(), packing_.spots[i].offset};
   has_weights_ = true;
 }
 
@@ -84,17 +91,17 @@ void VulkanBackend::write_weight(plan::WeightId id, int32_t first_row, int32_t n
   part.rows = n_rows;
   std::vector<uint8_t> packed(device_bytes(part));
   pack_rows(w.decl, n_rows, data, packed.data());
-  opened_->transfers.write(to, packed.data(), packed.size());
+  opened().transfers.write(to, packed.data(), packed.size());
 }
 
 std::optional<plan::DeviceMemory> VulkanBackend::device_memory() const {
   plan::DeviceMemory m;
   m.is_system = physical_.system_memory;
-  const std::vector<uint64_t> free = opened_->device.free_by_heap();
+  const std::vector<uint64_t> free = opened().device.free_by_heap();
   m.available = std::accumulate(free.begin(), free.end(), uint64_t{0});
   if (m.is_system) m.available = std::min(m.available, available_memory());
   // What was taken already counts among what may be taken in all.
-  for (const auto& arena : opened_->arenas) m.available += arena->size();
+  for (const auto& arena : opened().arenas) m.available += arena->size();
   m.weights = weight_bytes(), m.page = page_bytes(), m.state = state_bytes();
   return m;
 }
@@ -107,9 +114,9 @@ void VulkanBackend::set_kv(const plan::KvShape& shape, KvType k, KvType v) {
 
 plan::PageId VulkanBackend::allocate_page() {
   if (page_bytes() == 0) return 0;  // no layer here has a cache
-  const plan::PageId id = pages_.allocate(opened_->device, memory_use(), "the cache");
+  const plan::PageId id = pages_.allocate(opened().device, memory_use(), "the cache");
   try {
-    opened_->transfers.clear(pages_.place(id), page_bytes());
+    opened().transfers.clear(pages_.place(id), page_bytes());
   } catch (...) {
     pages_.free(id);
     throw;
@@ -118,7 +125,7 @@ plan::PageId VulkanBackend::allocate_page() {
 }
 
 void VulkanBackend::copy_page(plan::PageId to, plan::PageId from) {
-  if (page_bytes() > 0) opened_->transfers.copy(pages_.place(to), pages_.place(from), page_bytes());
+  if (page_bytes() > 0) opened().transfers.copy(pages_.place(to), pages_.place(from), page_bytes());
 }
 
 void VulkanBackend::set_state(const plan::StateShape& shape) {
@@ -128,9 +135,9 @@ void VulkanBackend::set_state(const plan::StateShape& shape) {
 
 plan::StateId VulkanBackend::allocate_state() {
   if (state_bytes() == 0) return 0;
-  const plan::StateId id = states_.allocate(opened_->device, memory_use(), "recurrent states");
+  const plan::StateId id = states_.allocate(opened().device, memory_use(), "recurrent states");
   try {
-    opened_->transfers.clear(states_.place(id), state_bytes());
+    opened().transfers.clear(states_.place(id), state_bytes());
   } catch (...) {
     states_.free(id);
     throw;
@@ -139,7 +146,7 @@ plan::StateId VulkanBackend::allocate_state() {
 }
 
 void VulkanBackend::copy_state(plan::StateId to, plan::StateId from) {
-  if (state_bytes() > 0) opened_->transfers.copy(states_.place(to), states_.place(from), state_bytes());
+  if (state_bytes() > 0) opened().transfers.copy(states_.place(to), states_.place(from), state_bytes());
 }
 
 // Wider subgroups do not make wider workgroups: those of 64 lanes serve them.
@@ -151,7 +158,7 @@ uint32_t VulkanBackend::lanes() const {
 std::unique_ptr<plan::Executable> VulkanBackend::prepare(const plan::Plan& plan,
                                                          const plan::StepLimits& limits) {
   auto executable = std::make_unique<VulkanExecutable>(*this, plan, limits);
-  if (has_weights_) opened_->pipelines.save();
+  if (has_weights_) opened().pipelines.save();
   return executable;
 }
 

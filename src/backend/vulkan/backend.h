@@ -65,9 +65,9 @@ class VulkanBackend final : public plan::Backend {
   void recover() override;
 
   // For the executable.
-  Device& device() { return opened_->device; }
-  Pipelines& pipelines() { return opened_->pipelines; }
-  Transfers& transfers() { return opened_->transfers; }
+  Device& device() { return opened().device; }
+  Pipelines& pipelines() { return opened().pipelines; }
+  Transfers& transfers() { return opened().transfers; }
   const VulkanWeight& weight(plan::WeightId id) const { return weights_[id]; }
   // Whether weights have their place: an executable prepared earlier only tells its size.
   bool has_weights() const { return has_weights_; }
@@ -95,12 +95,13 @@ class VulkanBackend final : public plan::Backend {
     Transfers transfers;
     std::vector<std::unique_ptr<Buffer>> arenas;  // of weights
   };
+  Opened& opened() const;  // throws Error{kDeviceLost} where it could not be opened anew
   void place_weights();
 
   Options options_;
   Instance instance_;
   PhysicalDevice physical_;
-  std::unique_ptr<Opened> opened_;
+  std::unique_ptr<Opened> opened_;  // null after recover() failed
 
   std::vector<VulkanWeight> weights_;
   Packing packing_;

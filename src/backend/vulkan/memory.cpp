@@ -91,7 +91,7 @@ bool Buffer::allocate(const VkMemoryRequirements& need, VkMemoryPropertyFlags fl
   const VkPhysicalDeviceMemoryProperties& m = device_.memory();
   std::vector<uint64_t> free = device_.free_by_heap();
   // What the host reads and writes may lie in heaps that the device itself should not live in.
-  if (!(flags & kLocal))
+  if (!(flags & kLocal) && !device_.physical().system_memory)
     for (uint32_t h = 0; h < m.memoryHeapCount; ++h)
       if (!(m.memoryHeaps[h].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)) free[h] = m.memoryHeaps[h].size;
   for (uint32_t type = 0; type < m.memoryTypeCount; ++type) {
