@@ -103,30 +103,30 @@ ModelDrafter::ModelDrafter(const EngineOptions& options, EngineOptions own)
 uint64_t ModelDrafter::bytes() const {
   const MemoryEstimate& m = prepared_.memory;
   const uint64_t logits = 4ull * logits_stride_ * prepared_.max_outputs;
-  return m.weights + m.scratch + logits + windows_.size() * (m.kv + 2 * m.state);
+  return m.weights + m.scratch + logits + windows_.size() * (m.kv + 2 * m.state) + pool_.bytes_for(1);
 }
 
 void ModelDrafter::load(const ProgressFn& progress) {
   prepared_.load(own_, name_, progress);
-  pool_.set_max_bytes(windows_.size() * (pool_.bytes_for(window_tokens_) + pool_.state_bytes()));
+  pool_.set_max_bytes(windows_.size() * (pool_.bytes_for(window_tokens_) + pool_.state_bytes()) +
+                      pool_.bytes_for(1));  // and one to measure with
   logits_.reset(new float[logits_stride_ * prepared_.max_outputs]);
-  measure();
+  // Before anybody waits for a step. The first warms up.
+  measure(1);
+  costs_ = speculation::StepCosts(kMostRows);
+  for (const int32_t n : {1, 1, 1, 1, kMostRows / 2, kMostRows / 2}) measure(n);
 }
 
-// What steps take, before anybody waits for one: of one row and of many.
-void ModelDrafter::measure() {
-  Window& w = windows_[0];
-  if (pool_.state_bytes() > 0) w.state = std::move(*pool_.take_state());
-  const auto step = [&](int32_t n) {
-    Run run{nullptr, &w, {{}, 0, {}}, std::vector<TokenId>(n, 0)};
-    Run* runs[] = {&run};
-    compute(runs, true, false);
-  };
-  step(1);  // warms up
-  costs_ = speculation::StepCosts(kMostRows);
-  step(1);
-  step(kMostRows / 2);
-  w = {};
+void ModelDrafter::measure(int32_t n_rows) {
+  Window w;
+  if (pool_.state_bytes() > 0) {
+    auto state = pool_.take_state();
+    if (!state) throw no_memory();
+    w.state = std::move(*state);
+  }
+  Run run{nullptr, &w, {{}, 0, {}}, std::vector<TokenId>(n_rows, 0)};
+  Run* runs[] = {&run};
+  compute(runs, true, false);
 }
 
 ModelDrafter::Fit ModelDrafter::fit(const Window& w, const Sequence& s) const {

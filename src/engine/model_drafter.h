@@ -49,6 +49,8 @@ class ModelDrafter {
   // Error{kDeviceLost, kOutOfMemory}: it is of no use any more.
   std::vector<Sequence*> draft(std::span<Sequence* const> sequences);
   void forget(const Sequence& s);
+  // Runs a step for nobody, to see what it takes. Throws as draft() does.
+  void measure(int32_t n_rows);
 
  private:
   ModelDrafter(const EngineOptions& options, EngineOptions own);
@@ -81,7 +83,6 @@ class ModelDrafter {
   bool read_up(Window& w, std::span<const TokenId> tokens);
   void compute(std::span<Run* const> runs, bool wants_logits, bool ahead);
   void guess(Run& run, std::span<const float> logits);
-  void measure();
 
   EngineOptions own_;  // as of an engine that runs the draft model alone
   std::string name_;

@@ -28,7 +28,7 @@ class Speculator {
   void forget(const Sequence& s) {
     if (model_) model_->forget(s);
   }
-  void remember(uint64_t scope, std::span<const TokenId> output) { drafter_.remember(scope, output); }
+  void remember(uint64_t scope, std::span<const TokenId> output);
 
   std::vector<DrafterStats> stats() const { return drafter_.stats(); }
 
@@ -41,6 +41,8 @@ class Speculator {
   std::function<void(const std::string&)> on_notice_;
   std::unique_ptr<ModelDrafter> model_;
   speculation::Drafter drafter_;
+  double usual_tokens_ = 0;  // of an answer, a moving average
+  int32_t idle_steps_ = 0;   // since the draft model was asked
   bool has_verdict_ = false;
 };
 

@@ -158,7 +158,7 @@ TEST_P(DraftModelTest, AnotherPrecisionLeavesTheTokensAsTheyWere) {
   const size_t at = sibling.find("q4_k_m");
   if (at == std::string::npos) GTEST_SKIP() << "no sibling";
   sibling.replace(at, 6, "q8_0");
-  const int n = tokens_to_generate() / 2;
+  const int n = std::min(2000, tokens_to_generate() / 2);
   const auto requests = eight_requests(n);
   const EngineOptions o = options_for(GetParam());
   const std::vector<Said> plain = run_all(*Engine::load(o), requests);
