@@ -140,6 +140,10 @@ TEST(Api, MetricsAndSlots) {
   const auto metrics = h.call("GET", "/metrics");
   EXPECT_EQ(metrics->head.content_type, "text/plain; version=0.0.4; charset=utf-8");
   EXPECT_NE(metrics->body.find("\nllamacpp:tokens_predicted_total 0\n"), std::string::npos);
+  EXPECT_NE(metrics->body.find("\nmoraine:drafter_drafted_tokens_total{drafter=\"model\"} 3\n"),
+            std::string::npos);
+  EXPECT_NE(metrics->body.find("\nmoraine:drafter_accepted_tokens_total{drafter=\"model\"} 2\n"),
+            std::string::npos);
   EXPECT_EQ(Json::parse(h.call("GET", "/slots")->body).size(), 2u);
   ReadyHarness off(ApiOptions{.metrics = false, .slots = false});
   EXPECT_EQ(off.call("GET", "/metrics")->head.status, 501);

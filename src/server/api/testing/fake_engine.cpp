@@ -52,6 +52,7 @@ class FakeEngine::Run : public Generation {
 };
 
 FakeEngine::FakeEngine() : tokenizer_(byte_tokenizer()) {
+  stats_.drafters = {{"model", 3, 2}};
   model_info.path = "/models/fake-q8_0.gguf";
   model_info.file_name = "fake-q8_0.gguf";
   model_info.name = "Fake";
