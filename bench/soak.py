@@ -6,7 +6,8 @@
 Conversations grow, begin anew, are edited in the middle, and one request in seven is given up. The server is its own
 (bench/servers.py), with a small --cache-ram, so that the cache is full soon and gives way all the time, and
 with a cache on disk. Prints a Markdown table of requests and memory over time and ends with status 1 where an answer
-failed, or where the memory of the last third is more than --allow MiB above that of the second (the first fills the cache).
+failed, or where memory beside keys, values and states (which /metrics tells, and which follows from what runs) is more than
+--allow MiB higher in the last third than in the second, by their medians.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 from peers import ROOT, cpu_name
@@ -76,6 +78,15 @@ def resident_mib(pid):
     raise RuntimeError("The server has ended.")
 
 
+def kept_mib(port):
+    """Keys, values and states, of running requests and of the cache."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        for line in answer.read().decode().splitlines():
+            if line.startswith("moraine:kv_bytes_used "):
+                return float(line.split()[1]) / (1 << 20)
+    raise RuntimeError("The server does not tell what it keeps.")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(ROOT / "models" / "smollm2-135m-instruct-q4_1.gguf"))
@@ -98,18 +109,20 @@ def main():
         seen = []
         while any(a.is_alive() for a in agents):
             time.sleep(min(5, 60 * o.minutes / 60))
-            seen.append((time.monotonic() - began, resident_mib(pid), sum(a.n + a.n_given_up for a in agents)))
+            kept = kept_mib(o.port)
+            resident = resident_mib(pid)
+            seen.append((time.monotonic() - began, resident, resident - kept, sum(a.n + a.n_given_up for a in agents)))
         errors = [e for a in agents for e in a.errors]
     finally:
         subprocess.run([*server, "stop", "--port", str(o.port)], check=True)
     print(f"{datetime.date.today()}, {cpu_name()}, {Path(o.model).name}, {o.clients} clients, --cache-ram {o.cache_ram}: "
           f"{sum(a.n for a in agents)} answers, {sum(a.n_given_up for a in agents)} given up, {len(errors)} errors\n")
-    print("| minutes | requests | resident memory, MiB |\n|---|---|---|")
+    print("| minutes | requests | resident memory, MiB | beside keys, values and states |\n|---|---|---|---|")
     for i in range(9):
-        at, mib, n = seen[i * (len(seen) - 1) // 8]
-        print(f"| {at / 60:.1f} | {n} | {mib:.0f} |")
-    thirds = [statistics.median(m for _, m, _ in seen[len(seen) * i // 3:len(seen) * (i + 1) // 3]) for i in range(3)]
-    print(f"\nMedian of each third: {', '.join(f'{m:.0f}' for m in thirds)} MiB.")
+        at, mib, rest, n = seen[i * (len(seen) - 1) // 8]
+        print(f"| {at / 60:.1f} | {n} | {mib:.0f} | {rest:.0f} |")
+    thirds = [statistics.median(m for _, _, m, _ in seen[len(seen) * i // 3:len(seen) * (i + 1) // 3]) for i in range(3)]
+    print(f"\nBeside keys, values and states, median of each third: {', '.join(f'{m:.0f}' for m in thirds)} MiB.")
     if errors:
         sys.exit(f"soak.py: {errors[0]}")
     if thirds[2] > thirds[1] + o.allow:
