@@ -79,14 +79,18 @@ double Controller::acceptance(Source source, int32_t match) const {
   return rate;
 }
 
-void Controller::Chance::count_for_at_most(double trials) {
-  const double share = std::min(1.0, trials / (tried + assumed));
-  held *= share, tried *= share, assumed *= share;
+void Controller::Chance::start_anew(double most_trials) {
+  const double share = std::min(1.0, most_trials / std::max(1.0, tried));
+  held *= share, tried *= share;
+  assumed = kPriorTrials;
 }
 
 void Controller::text_ended() {
-  for (const Source s : {Source::kRequest, Source::kHistory, Source::kModel, Source::kScript})
-    for (Part& p : parts_[static_cast<int>(s)]) p.chance.count_for_at_most(kCarriedTrials);
+  for (const Source s : {Source::kRequest, Source::kHistory, Source::kScript})
+    for (Part& p : parts_[static_cast<int>(s)]) {
+      p.chance.start_anew(kCarriedTrials);
+      p.rest = 0, p.interval = 64;
+    }
 }
 
 double Controller::gain(const Offer& offer, Beside beside) const {

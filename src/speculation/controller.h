@@ -59,7 +59,9 @@ class Controller {
 
   // Of `drafted` tokens the first `accepted` held.
   void outcome(Source source, int32_t match, int32_t drafted, int32_t accepted);
-  // An answer is complete: the next text may be of another kind, and earlier trials count for a few.
+  // An answer is complete: the next text may be of another kind. Earlier trials of copied text count for a
+  // few, beside what is assumed of any; a model's go on, which depend less on the text and are dearer to find
+  // out.
   void text_ended();
   // A model was asked for `wanted` tokens, and was sure of the first `drafted`.
   void drafted_by_model(int32_t wanted, int32_t drafted);
@@ -76,11 +78,12 @@ class Controller {
   struct Chance {
     explicit Chance(double prior = 0.5) : prior(prior) {}
     double prior, held = 0, tried = 0;
-    double assumed = 4;  // trials that the prior counts for, to be forgotten like all others
+    static constexpr double kPriorTrials = 4;
+    double assumed = kPriorTrials;  // trials that the prior counts for, to be forgotten like all others
     double rate() const { return rate(prior); }
     double rate(double prior) const { return (held + assumed * prior) / (tried + assumed); }
     void tell(bool yes);
-    void count_for_at_most(double trials);
+    void start_anew(double most_trials);  // so many of those before, and the prior again
   };
   struct Part {
     Chance chance;
