@@ -545,12 +545,16 @@ void EngineImpl::schedule() {
   for (const auto& s : running_) (s->pending() > 1 ? prefilling : decoding).push_back(s);
   // Beside a prompt a step's time is the prompt's: nothing is to be gained by guessing.
   for (const auto& s : decoding) s->draft().tokens.clear();
-  if (prefilling.empty() && options_.speculation.max_draft > 0) speculator_.draft(decoding, max_rows_);
+  if (prefilling.empty() && options_.speculation.max_draft > 0 &&
+      trouble_of([&] { speculator_.draft(decoding, max_rows_); }))
+    for (const auto& s : decoding) s->draft().tokens.clear();  // no memory for guesses
   for (const auto& s : decoding) {
     if (!runs(s)) continue;
     auto& draft = s->draft().tokens;
     const auto wanted = 1 + static_cast<int32_t>(draft.size());
-    if (wanted > 1 && !s->prepare_rows(wanted)) draft.clear();  // never at others' expense
+    bool has_room = false;
+    if (wanted > 1) trouble_of([&] { has_room = s->prepare_rows(wanted); });
+    if (!has_room) draft.clear();  // never at others' expense
     if (add(s, 1 + static_cast<int32_t>(draft.size())) == 0) draft.clear();
   }
   const bool beside_decode = !batch_.parts.empty();
