@@ -16,7 +16,7 @@ void OpRecorder::operator()(const plan::Moe& op) {
     throw Error(
         ErrorCode::kUnsupported,
         fmt::format("{} experts of {} x {} do not run on Vulkan: it takes up to {} of multiples of {}. Run "
-                    "them on the CPU with -cmoe.",
+                    "on the CPU with -ngl 0.",
                     op.n_experts, n_embd, op.n_ff, kMaxExperts, kGroupRows));
   const WorkLayout& w = exe_.work_;
   const uint64_t n_pairs = uint64_t(exe_.limits_.max_rows) * op.top_k;
