@@ -80,9 +80,10 @@ double Controller::acceptance(Source source, int32_t match) const {
 }
 
 void Controller::Chance::start_anew(double most_trials) {
-  const double share = std::min(1.0, most_trials / std::max(1.0, tried));
-  held *= share, tried *= share;
-  assumed = kPriorTrials;
+  const bool was_bad = rate() < prior;
+  const double share = std::min(1.0, most_trials / (tried + assumed));
+  held *= share, tried *= share, assumed *= share;
+  if (was_bad) assumed = kPriorTrials;
 }
 
 void Controller::text_ended() {

@@ -60,8 +60,8 @@ class Controller {
   // Of `drafted` tokens the first `accepted` held.
   void outcome(Source source, int32_t match, int32_t drafted, int32_t accepted);
   // An answer is complete: the next text may be of another kind. Earlier trials of copied text count for a
-  // few, beside what is assumed of any; a model's go on, which depend less on the text and are dearer to find
-  // out.
+  // few, and where they were bad what is assumed of any text counts again; a model's go on, which depend less
+  // on the text and are dearer to find out.
   void text_ended();
   // A model was asked for `wanted` tokens, and was sure of the first `drafted`.
   void drafted_by_model(int32_t wanted, int32_t drafted);
@@ -83,7 +83,8 @@ class Controller {
     double rate() const { return rate(prior); }
     double rate(double prior) const { return (held + assumed * prior) / (tried + assumed); }
     void tell(bool yes);
-    void start_anew(double most_trials);  // so many of those before, and the prior again
+    // So many of the trials before; where they were worse than the prior, that again.
+    void start_anew(double most_trials);
   };
   struct Part {
     Chance chance;
