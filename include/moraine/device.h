@@ -19,14 +19,6 @@ struct DeviceOptions {
   // The last so many layers run on the GPU; the product with the vocabulary counts as one, the last.
   // Nothing: all that fit on a device that is named, else none.
   std::optional<int32_t> gpu_layers;
-  // Of these layers on the GPU, the experts of the first so many of the model stay on the CPU.
-  int32_t cpu_expert_layers = 0;
-  // Weights whose name has a match of the pattern (a regular expression), in this order before all else.
-  struct Override {
-    std::string pattern;
-    bool on_gpu = false;
-  };
-  std::vector<Override> overrides;
   // Where compiled shaders are kept for the next start; empty: nowhere.
   std::string shader_cache;
 };

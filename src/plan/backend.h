@@ -108,8 +108,6 @@ class Backend {
   // read here: what is prepared before they are written tells its size, and must not be run.
   virtual std::unique_ptr<Executable> prepare(const Plan& plan, const StepLimits& limits) = 0;
 
-  // Whether steps may have tentative rows.
-  virtual bool takes_tentative_rows() const { return true; }
   // After kDeviceLost, when no executable, page or state is left: opens the device anew. Weights are declared
   // as before and must be written again. Throws Error{kDeviceLost}, {kOutOfMemory}.
   virtual void recover() {}
