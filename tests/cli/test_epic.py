@@ -1,6 +1,6 @@
 """`moraine epic` and `moraine usage` from the outside, with a shell for an agent and a script for a planner: plans
 that are made and taken in, an epic worked through, killed in the middle and taken up again. With OpenCode:
-tests/agents/test_epic.py."""
+tests/agents/test_epic_opencode.py."""
 
 import json
 import os
