@@ -32,11 +32,11 @@ namespace moraine {
 namespace engine {
 namespace {
 
-// A slice of prefill is cut by time: what a cancel or a new request waits for is max_stall_ms at most, and
-// streams that decode beside it keep this share of their speed. By the numerics contract the cut changes no
-// bit.
+// A slice of prefill is cut by time: what a cancel or a new request waits for is max_stall_ms at most, half
+// of it for streams that decode beside it. After a slice those go on alone until they had this share of the
+// time: a large slice now and then, since many rows share what is read for them. By the numerics contract the
+// cut changes no bit.
 constexpr double kDecodeShare = 0.3;
-constexpr double kUnknownDecodeSeconds = 0.08;  // of a step, before one was measured
 constexpr int32_t kMinSlice = 16;
 constexpr int32_t kCompanyTokens = 64;  // more than so many are worth waiting for
 constexpr int kMostLookedAt = 64;       // of those that wait, in one step: looking compares prompts
@@ -104,6 +104,7 @@ class EngineImpl final : public Engine {
   Batch batch_;
   double seconds_per_row_ = 0;     // of prefill, a moving average
   double seconds_per_decode_ = 0;  // of a step that decodes alone, another
+  double owed_seconds_ = 0;        // of prefill, beyond its share: streams go on alone until they had theirs
   Slots slots_;
   std::optional<ModelIdentity> identity_;
   bool lost_ = false;         // the device is, and everybody's memory with it
@@ -515,11 +516,7 @@ void EngineImpl::drop_cancelled() {
 
 int32_t EngineImpl::slice_rows(bool beside_decode) const {
   if (seconds_per_row_ <= 0) return std::min(max_rows_, kMinSlice);  // the first slice measures
-  double seconds = options_.max_stall_ms / 1e3;
-  if (beside_decode) {
-    const double decode = seconds_per_decode_ > 0 ? seconds_per_decode_ : kUnknownDecodeSeconds;
-    seconds = std::min(decode / kDecodeShare, seconds) - decode;
-  }
+  const double seconds = options_.max_stall_ms / 1e3 * (beside_decode ? 0.5 : 1);
   return static_cast<int32_t>(
       std::clamp<double>(seconds / seconds_per_row_, std::min(kMinSlice, max_rows_), max_rows_));
 }
@@ -543,6 +540,8 @@ void EngineImpl::schedule() {
   };
   std::vector<std::shared_ptr<Sequence>> decoding, prefilling;
   for (const auto& s : running_) (s->pending() > 1 ? prefilling : decoding).push_back(s);
+  if (decoding.empty() || prefilling.empty()) owed_seconds_ = 0;
+  if (owed_seconds_ > 0) prefilling.clear();
   // Beside a prompt a step's time is the prompt's: nothing is to be gained by guessing.
   for (const auto& s : decoding) s->draft().tokens.clear();
   if (prefilling.empty() && options_.speculation.max_draft > 0 &&
@@ -575,8 +574,13 @@ plan::Status EngineImpl::forward() {
   const Clock::time_point begin = Clock::now();
   const plan::Status status = prepared_.executable->submit(batch_.step(), logits_.get(), logits_stride_);
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  const bool decodes = batch_.prefill_rows < static_cast<int32_t>(batch_.tokens.size());
+  const double decode = batch_.prefill_rows == 0 ? seconds
+                        : decodes                ? std::min(seconds_per_decode_, seconds)
+                                                 : 0;
+  owed_seconds_ = std::max(0.0, owed_seconds_ + (seconds - decode) - decode * (1 / kDecodeShare - 1));
   if (batch_.prefill_rows >= kMinSlice / 2) {
-    const double now = seconds / static_cast<double>(batch_.tokens.size());
+    const double now = (seconds - decode) / batch_.prefill_rows;
     seconds_per_row_ = seconds_per_row_ <= 0 ? now : 0.7 * seconds_per_row_ + 0.3 * now;
   } else if (batch_.prefill_rows == 0) {
     speculator_.measured(static_cast<int32_t>(batch_.tokens.size()), seconds);

@@ -406,11 +406,11 @@ def test_the_line_of_llama_server_started_under_its_name(tmp_path):
     program = tmp_path / "llama-server"
     program.symlink_to(PROGRAM)
     port = free_port()
-    line = (f"-m {MODEL} -md Qwen3-1.7B-Q8_0.gguf -c 4096 -fa on -ngl 999 -ngld 999 --no-mmap -b 4096 --ubatch-size 2048 "
+    line = (f"-m {MODEL} -md {MODEL} -c 4096 -fa on -ngl 999 -ngld 999 --no-mmap -b 4096 --ubatch-size 2048 "
             f"--host 0.0.0.0 --port {port}")
     with Running(*line.split(), program=program) as server:
         server.wait_for(r"try +curl .*\n")
-        for words in ("-md Qwen3-1.7B-Q8_0.gguf: draft models and choosing a drafter are still to come", "-ngl 999, -ngld 999: GPUs are still to come",
+        for words in ("with the draft model ", "Everything runs on the CPU. ",
                       "-b 4096, --ubatch-size 2048: ", "--no-mmap: ", "ANYONE", "4,096 tokens"):
             assert words in server.output
         assert get(port, "/v1/models")[1]["data"][0]["id"] == MODEL.name
@@ -534,7 +534,7 @@ def test_bash_completes_commands_and_options(tmp_path):
         return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout.split()
 
     assert completed("moraine", "ser") == ["serve", "service"]
-    assert completed("moraine", "serve", "--ctx") == ["--ctx-size"]
+    assert completed("moraine", "serve", "--ctx") == ["--ctx-size", "--ctx-size-draft"]
     assert completed("moraine", "inspect", "--port") == []
     assert completed("moraine", "bench", "--n-p") == ["--n-prompt"]
     assert completed("moraine", "bench", "agents", "--rest") == ["--restart-cmd"]
