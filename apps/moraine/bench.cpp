@@ -55,6 +55,9 @@ class Bench {
     options.n_threads = n_threads;
     options.n_parallel = 1;
     options.cache_bytes = 0;
+    // What is generated behind random tokens repeats itself: guessing ahead would measure that, not the model.
+    // `bench speculation` measures it on tasks.
+    options.speculation.max_draft = 0;
     options.n_ctx =
         std::max(*std::max_element(settings_.bench_prompts.begin(), settings_.bench_prompts.end()),
                  *std::max_element(settings_.bench_tokens.begin(), settings_.bench_tokens.end()) + 1);
