@@ -1,30 +1,12 @@
-// For the tests of the meter: a folder that goes with its object, and records.
+// For the tests of the meter: records.
 #pragma once
 
-#include <stdlib.h>
-
-#include <filesystem>
 #include <string>
 
+#include "base/testing.h"
 #include "usage/record.h"
 
 namespace moraine::usage {
-
-class TestFolder {
- public:
-  TestFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "moraine-usage-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  ~TestFolder() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline Record record(int64_t ended_ms, double whole_ms, std::string model = "m") {
   Record r;

@@ -155,44 +155,9 @@ void CpuBackend::write_weight(plan::WeightId id, int32_t first_row, int32_t n_ro
   });
 }
 
-namespace {
-
-uint64_t kv_head_bytes(KvType t, int32_t head_dim) {
-  const uint64_t n = uint64_t{plan::kPageTokens} * head_dim;
-  switch (t) {
-    case KvType::kF16:
-      return 2 * n;
-    case KvType::kQ8_0:
-      return n / 32 * 34;
-    case KvType::kQ4_0:
-      return n / 32 * 18;
-    case KvType::kF32:
-      break;
-  }
-  return 4 * n;
-}
-
-}  // namespace
-
 void CpuBackend::set_kv(const plan::KvShape& shape, KvType k, KvType v) {
   kv_k_ = k, kv_v_ = v;
-  kv_layers_.clear();
-  uint64_t at = 0;
-  for (const auto& l : shape.layers) {
-    const auto has_blocks = [](KvType t) { return t == KvType::kQ8_0 || t == KvType::kQ4_0; };
-    if (l.head_dim % 32 != 0 && (has_blocks(k) || has_blocks(v)))
-      throw Error(ErrorCode::kUnsupported, fmt::format("A q8_0 or q4_0 cache needs heads of a multiple of 32 "
-                                                       "values; this model's have {}. Use -ctk f16 -ctv f16.",
-                                                       l.head_dim));
-    KvLayer kl;
-    kl.k_head = kv_head_bytes(k, l.head_dim);
-    kl.v_head = kv_head_bytes(v, l.head_dim);
-    kl.k = at;
-    kl.v = at + l.n_kv_heads * kl.k_head;
-    at = kl.v + l.n_kv_heads * kl.v_head;
-    kv_layers_.push_back(kl);
-  }
-  page_bytes_ = at;
+  kv_ = plan::lay_out_kv(shape, k, v);
 }
 
 // With all threads: a state of a large model is 75 MB of memory not yet touched.
@@ -204,10 +169,10 @@ void CpuBackend::copy(const Mapping& to, const Mapping& from, uint64_t bytes) {
   });
 }
 
-plan::PageId CpuBackend::allocate_page() { return pages_.allocate(page_bytes_); }
+plan::PageId CpuBackend::allocate_page() { return pages_.allocate(kv_.page_bytes); }
 void CpuBackend::free_page(plan::PageId page) noexcept { pages_.free(page); }
 void CpuBackend::copy_page(plan::PageId to, plan::PageId from) {
-  copy(pages_.get(to), pages_.get(from), page_bytes_);
+  copy(pages_.get(to), pages_.get(from), kv_.page_bytes);
 }
 
 // By the numerics contract neither the instruction set nor the threads matter.

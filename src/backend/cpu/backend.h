@@ -11,6 +11,7 @@
 #include "backend/cpu/layout.h"
 #include "base/thread_pool.h"
 #include "plan/backend.h"
+#include "plan/kv_layout.h"
 
 namespace moraine::cpu {
 
@@ -75,11 +76,11 @@ class CpuBackend final : public plan::Backend {
   static uint64_t weight_bytes_needed(const plan::Weight& w);
 
   void set_kv(const plan::KvShape& shape, KvType k, KvType v) override;
-  uint64_t page_bytes() const override { return page_bytes_; }
+  uint64_t page_bytes() const override { return kv_.page_bytes; }
   plan::PageId allocate_page() override;
   void free_page(plan::PageId page) noexcept override;
   void copy_page(plan::PageId to, plan::PageId from) override;
-  std::span<uint8_t> page_data(plan::PageId id) override { return {page(id), page_bytes_}; }
+  std::span<uint8_t> page_data(plan::PageId id) override { return {page(id), kv_.page_bytes}; }
 
   void set_state(const plan::StateShape& shape) override;
   uint64_t state_bytes() const override { return state_bytes_; }
@@ -113,18 +114,13 @@ class CpuBackend final : public plan::Backend {
   KvType kv_type_v() const { return kv_v_; }
   // Bytes from a page's start to K or V of (layer, head).
   uint64_t k_offset(int32_t layer, int32_t head) const {
-    return kv_layers_[layer].k + head * kv_layers_[layer].k_head;
+    return kv_.layers[layer].k + head * kv_.layers[layer].k_head;
   }
   uint64_t v_offset(int32_t layer, int32_t head) const {
-    return kv_layers_[layer].v + head * kv_layers_[layer].v_head;
+    return kv_.layers[layer].v + head * kv_.layers[layer].v_head;
   }
 
  private:
-  struct KvLayer {
-    uint64_t k, v;            // offsets in a page
-    uint64_t k_head, v_head;  // bytes of one head
-  };
-
   void copy(const Mapping& to, const Mapping& from, uint64_t bytes);
 
   Kernels kernels_;
@@ -132,9 +128,8 @@ class CpuBackend final : public plan::Backend {
   ThreadPool pool_;
   std::vector<CpuWeight> weights_;
   std::unique_ptr<Mapping> weight_memory_;
-  std::vector<KvLayer> kv_layers_;
+  plan::KvLayout kv_;
   KvType kv_k_ = KvType::kF16, kv_v_ = KvType::kF16;
-  uint64_t page_bytes_ = 0;
   Slots pages_;
   struct StateLayer {
     uint64_t s, inputs;  // floats from a state's start

@@ -8,6 +8,8 @@
 #include <new>
 #include <set>
 
+#include "plan/kv_layout.h"
+
 namespace moraine::split {
 
 using plan::kNoWeight;
@@ -68,20 +70,6 @@ int32_t layer_of(const std::string& name) {
   if (!name.starts_with("blk.")) return -1;
   const auto [end, error] = std::from_chars(name.data() + 4, name.data() + name.size(), layer);
   return error == std::errc() && end != name.data() + name.size() && *end == '.' ? layer : -1;
-}
-
-uint64_t value_bytes(KvType t, uint64_t n) {
-  switch (t) {
-    case KvType::kF32:
-      return 4 * n;
-    case KvType::kF16:
-      return 2 * n;
-    case KvType::kQ8_0:
-      return n / 32 * 34;
-    case KvType::kQ4_0:
-      return n / 32 * 18;
-  }
-  return 4 * n;
 }
 
 class SplitExecutable final : public plan::Executable {
@@ -186,7 +174,7 @@ uint64_t bytes_from(const plan::Plan& plan, std::span<const plan::Weight> weight
   for (size_t i = 0; i < side.kv_of.size(); ++i)
     if (side.kv_of[i] >= 0) {
       const uint64_t n = uint64_t(kv.layers[i].n_kv_heads) * kv.layers[i].head_dim;
-      bytes += (value_bytes(k, n) + value_bytes(v, n)) * n_tokens;
+      bytes += (plan::kv_bytes(k, n) + plan::kv_bytes(v, n)) * n_tokens;
     }
   return bytes;
 }

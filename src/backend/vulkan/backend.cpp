@@ -107,7 +107,7 @@ std::optional<plan::DeviceMemory> VulkanBackend::device_memory() const {
 }
 
 void VulkanBackend::set_kv(const plan::KvShape& shape, KvType k, KvType v) {
-  kv_ = lay_out_kv(shape, k, v);
+  kv_ = lay_out_pages(shape, k, v);
   kv_k_ = k, kv_v_ = v;
   pages_.set_piece_bytes(kv_.page_bytes);
 }

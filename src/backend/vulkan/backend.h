@@ -73,7 +73,7 @@ class VulkanBackend final : public plan::Backend {
   bool has_weights() const { return has_weights_; }
   uint64_t page_address(plan::PageId id) const { return pages_.place(id).address(); }
   uint64_t state_address(plan::StateId id) const { return states_.place(id).address(); }
-  const KvLayout& kv() const { return kv_; }
+  const plan::KvLayout& kv() const { return kv_; }
   const StateLayout& state_layout() const { return state_layout_; }
   KvType kv_type_k() const { return kv_k_; }
   KvType kv_type_v() const { return kv_v_; }
@@ -108,7 +108,7 @@ class VulkanBackend final : public plan::Backend {
   bool has_weights_ = false;
 
   KvType kv_k_ = KvType::kF16, kv_v_ = KvType::kF16;
-  KvLayout kv_;
+  plan::KvLayout kv_;
   StateLayout state_layout_;
   DeviceSlots pages_, states_;
 };

@@ -6,21 +6,12 @@
 #include <cstdint>
 #include <vector>
 
-#include "plan/backend.h"
+#include "plan/kv_layout.h"
 
 namespace moraine::vulkan {
 
-// Offsets in bytes from a page's begin.
-struct KvLayout {
-  struct Layer {
-    uint64_t k = 0, v = 0;            // of the first head
-    uint64_t k_head = 0, v_head = 0;  // bytes of one head
-  };
-  std::vector<Layer> layers;
-  uint64_t page_bytes = 0;
-};
-// Throws Error{kUnsupported}: q8_0 with heads that are no whole number of its blocks.
-KvLayout lay_out_kv(const plan::KvShape& shape, KvType k, KvType v);
+// Throws Error{kUnsupported}: as plan::lay_out_kv, and for a type that no shader reads.
+plan::KvLayout lay_out_pages(const plan::KvShape& shape, KvType k, KvType v);
 
 // Offsets in bytes from a state's begin. A new state is all zeros.
 struct StateLayout {

@@ -25,13 +25,8 @@ constexpr DType kFormats[] = {DType::kF32,  DType::kF16,    DType::kBF16,   DTyp
                               DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,   DType::kQ5_K,
                               DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
 
-class Ops : public ::testing::Test {
+class Ops : public DeviceTest {
  protected:
-  void SetUp() override {
-    const auto device = test_device();
-    if (!device) GTEST_SKIP() << kNoDevice;
-    options_.device = *device;
-  }
   std::vector<float> on_vulkan(const Case& c, uint32_t lanes) {
     options_.lanes = lanes;
     VulkanBackend gpu(options_);
@@ -55,7 +50,6 @@ class Ops : public ::testing::Test {
       std::printf("[ measured ] NMSE at most %.1e; %.1f%% of the values have the CPU's bits\n", worst_,
                   100.0 * n_equal_ / n_values_);
   }
-  VulkanBackend::Options options_;
   // 32 differ from 64 in no line of a shader, and compiling a shader is what these tests spend their time
   // with: they are tried where a plan has every op.
   std::vector<uint32_t> lanes_ = {64};

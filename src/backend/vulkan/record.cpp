@@ -134,7 +134,7 @@ void OpRecorder::operator()(const plan::Attention& op) {
                 fmt::format("Attention heads of {} values do not run on Vulkan: it takes up to {}. Run on "
                             "the CPU with -ngl 0.",
                             op.head_dim, kMaxHeadDim));
-  const KvLayout::Layer& kv = exe_.backend_.kv().layers[op.layer];
+  const plan::KvLayout::Layer& kv = exe_.backend_.kv().layers[op.layer];
   const uint64_t positions = in_step(exe_.step_.positions), sequence_of = in_step(exe_.step_.sequence_of),
                  sequences = in_step(exe_.step_.sequences), pages = in_step(exe_.step_.pages);
   const auto format_k = static_cast<uint32_t>(exe_.backend_.kv_type_k());

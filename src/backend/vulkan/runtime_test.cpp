@@ -134,15 +134,7 @@ TEST_F(PipelineCacheFile, IsRefusedWhereOthersCanWrite) {
   EXPECT_FALSE(write_pipeline_cache(path_, data_));
 }
 
-class Runtime : public ::testing::Test {
- protected:
-  void SetUp() override {
-    const auto device = test_device();
-    if (!device) GTEST_SKIP() << kNoDevice;
-    options_.device = *device;
-  }
-  VulkanBackend::Options options_;
-};
+class Runtime : public DeviceTest {};
 
 TEST_F(Runtime, SlabsComeAndGo) {
   const Instance instance;

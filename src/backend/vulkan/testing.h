@@ -1,9 +1,12 @@
 // Test support: which device the tests run on.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <optional>
 #include <string>
 
+#include "backend/vulkan/backend.h"
 #include "backend/vulkan/device.h"
 
 namespace moraine::vulkan {
@@ -21,5 +24,16 @@ inline std::optional<std::string> test_device() {
 }
 
 inline constexpr char kNoDevice[] = "no usable Vulkan device: install mesa-vulkan-drivers for a software one";
+
+// What runs on that device, or is skipped.
+class DeviceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto device = test_device();
+    if (!device) GTEST_SKIP() << kNoDevice;
+    options_.device = *device;
+  }
+  VulkanBackend::Options options_;
+};
 
 }  // namespace moraine::vulkan

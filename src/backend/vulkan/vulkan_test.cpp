@@ -21,15 +21,7 @@ using plan::ValueId;
 using plan::WeightId;
 using testing::Case;
 
-class Vulkan : public ::testing::Test {
- protected:
-  void SetUp() override {
-    const auto device = test_device();
-    if (!device) GTEST_SKIP() << kNoDevice;
-    options_.device = *device;
-  }
-  VulkanBackend::Options options_;
-};
+class Vulkan : public DeviceTest {};
 
 // Independent products share a barrier; what depends waits.
 TEST(HazardTracker, BarriersOnlyWhereBytesMeet) {
