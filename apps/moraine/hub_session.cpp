@@ -188,17 +188,16 @@ std::string HubSession::fetch(const hub::Repository& repository, const hub::Vari
   return path;
 }
 
-std::string path_of_hub_model(Invocation& invocation, const hub::RepoName& name) {
-  const Settings& s = invocation.settings;
+std::string path_of_hub_model(Invocation& invocation, const hub::RepoName& name, const std::string& file) {
   const std::vector<hub::LocalModel> all = hub::find_local_models(model_roots(invocation.env));
   std::vector<hub::LocalModel> found =
       hub::find_models(name.quantization.empty() ? name.id() : name.id() + ":" + name.quantization, all);
   std::erase_if(found, [&](const hub::LocalModel& m) {
     return hub::upper(m.name) != hub::upper(name.id()) || m.n_missing > 0 ||
            (!name.quantization.empty() && hub::upper(m.quantization) != hub::upper(name.quantization)) ||
-           (!s.hub.file.empty() && m.path.filename() != std::filesystem::path(s.hub.file).filename());
+           (!file.empty() && m.path.filename() != std::filesystem::path(file).filename());
   });
-  if (found.size() == 1 || (!found.empty() && (s.hub.offline || !s.hub.file.empty())))
+  if (found.size() == 1 || (!found.empty() && (invocation.settings.hub.offline || !file.empty())))
     return found.front().path.string();
   for (const hub::LocalModel& m : found)
     if (m.quantization == "Q4_K_M") return m.path.string();
@@ -206,7 +205,7 @@ std::string path_of_hub_model(Invocation& invocation, const hub::RepoName& name)
   HubSession session(invocation);
   const hub::Repository repository = session.repository(name);
   const std::vector<hub::Variant> variants = hub::variants_of(repository);
-  const std::string wanted = s.hub.file.empty() ? name.quantization : s.hub.file;
+  const std::string wanted = file.empty() ? name.quantization : file;
   const hub::Variant* variant =
       wanted.empty() ? hub::default_variant(variants) : hub::find_variant(variants, wanted);
   if (variant == nullptr) throw no_such_variant(repository, variants, wanted);

@@ -48,7 +48,8 @@ class HubSession {
 Error no_such_variant(const hub::Repository& repository, const std::vector<hub::Variant>& variants,
                       const std::string& wanted);
 
-// Repository and variant of -hf and -hff: on this disk, or fetched. The path of the file.
-std::string path_of_hub_model(Invocation& invocation, const hub::RepoName& name);
+// A repository's variant, or its `file` if one is named (-hf and -hff): on this disk, or fetched. The path of
+// the file.
+std::string path_of_hub_model(Invocation& invocation, const hub::RepoName& name, const std::string& file);
 
 }  // namespace moraine::app

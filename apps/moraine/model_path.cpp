@@ -141,23 +141,34 @@ hub::LocalModel find_model(const std::string& text, const Invocation& invocation
   return found.front();
 }
 
-// -hf's name, checked.
-hub::RepoName name_of_repo(const HubSettings& s) {
+// What `flag`, -hf or -hfd, was given, checked.
+hub::RepoName name_of_repo(const char* flag, const std::string& text) {
   hub::RepoName name;
-  if (!hub::parse_repo_name(s.repo, name))
-    throw options::UsageError(
-        fmt::format("-hf takes USER/REPO[:QUANT], such as unsloth/Qwen3-1.7B-GGUF:Q8_0; {} is none", s.repo));
+  if (!hub::parse_repo_name(text, name))
+    throw options::UsageError(fmt::format(
+        "{} takes USER/REPO[:QUANT], such as unsloth/Qwen3-1.7B-GGUF:Q8_0; {} is none", flag, text));
   return name;
+}
+
+// The draft model's path in place of its name.
+void find_draft_model(Invocation& invocation) {
+  const HubSettings& hub = invocation.settings.hub;
+  SpeculationOptions& o = invocation.settings.engine.speculation;
+  if (!o.model.path.empty())
+    o.model.path = model_path_of(o.model.path, invocation);
+  else if (!hub.draft_repo.empty())
+    o.model.path = path_of_hub_model(invocation, name_of_repo("-hfd", hub.draft_repo), "");
+  else if (o.from_model && !o.from_request && !o.from_history && !o.from_grammar)
+    throw options::UsageError("--spec-type draft needs a draft model: -md FILE or -hfd USER/REPO[:QUANT]");
 }
 
 }  // namespace
 
 void require_model(Invocation& invocation, const char* command) {
   Settings& s = invocation.settings;
-  if (std::string& draft = s.engine.speculation.model.path; !draft.empty())
-    draft = model_path_of(draft, invocation);
+  find_draft_model(invocation);
   if (s.engine.model_path.empty() && !s.hub.repo.empty()) {
-    s.engine.model_path = path_of_hub_model(invocation, name_of_repo(s.hub));
+    s.engine.model_path = path_of_hub_model(invocation, name_of_repo("-hf", s.hub.repo), s.hub.file);
     return;
   }
   if (s.engine.model_path.empty()) {

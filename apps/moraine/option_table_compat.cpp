@@ -134,10 +134,6 @@ void add_speculation(Table& t) {
   add_rows(
       t, Kind::kAlready, "a draft model reads no prompts, only the latest tokens",
       {{"-tbd, --spec-draft-threads-batch, --threads-batch-draft N", "the draft's threads for prompts"}});
-  t.section("Draft models, to come", kServe | kRun);
-  add_rows(t, Kind::kPlanned, "a draft is fetched by hand for now: moraine pull NAME, then -md NAME",
-           {{"-hfd, --spec-draft-hf, -hfrd, --hf-repo-draft NAME", "the draft by name",
-             "LLAMA_ARG_SPEC_DRAFT_HF_REPO", nullptr, "LLAMA_ARG_HFD_REPO"}});
   t.section("Without effect", kServe | kRun);
   add_rows(t, Kind::kNone, "how drafts are found is not adjustable: what holds and what it costs is measured",
            {{"--spec-draft-p-split, --draft-p-split P", "probability at which drafts branch",

@@ -81,6 +81,10 @@ void add_drafter_options(Table& t, Settings& s) {
         "slower: where its guesses do not pay, it is idle")
       .env("LLAMA_ARG_SPEC_DRAFT_MODEL")
       .env("LLAMA_ARG_MODEL_DRAFT");
+  t.add("-hfd, --spec-draft-hf, -hfrd, --hf-repo-draft NAME", text(s.hub.draft_repo),
+        "in its place: USER/REPO[:QUANT], fetched where it is not on this disk")
+      .env("LLAMA_ARG_SPEC_DRAFT_HF_REPO")
+      .env("LLAMA_ARG_HFD_REPO");
   t.add("--draft-p-min, --spec-draft-p-min P", real(o.model.p_min, 0, 1),
         "its guess ends before a token that it takes to be less likely")
       .standard("0.5")

@@ -29,6 +29,7 @@ struct DoctorSettings {
 // Of models by name: which one, and the hub that has it.
 struct HubSettings {
   std::string repo, file;  // -hf, -hff: as typed
+  std::string draft_repo;  // -hfd
   std::string name;        // of `list`, `pull` and `rm`: the argument
   std::string endpoint = "https://huggingface.co", token, revision = "main", ca_file;
   int32_t connections = 8;

@@ -198,6 +198,7 @@ struct GenerationRequest {
   uint64_t cache_scope = 0;  // prompts are reused among requests of one scope only
   int32_t slot = -1;         // the place to run in, if it is free (Engine::save_slot); -1: any
   bool reuse = true;         // false: the whole prompt is computed, whatever is known of it
+  int32_t max_draft = -1;    // most drafted tokens of a step, within the engine's own limit; < 0: that limit
   // Generations of one group take turns with other groups for a place to run: a request with many
   // choices does not hold back the next one. 0: a group of its own.
   uint64_t group = 0;

@@ -22,6 +22,7 @@
 #include "engine/memory.h"
 #include "engine/model_drafter.h"
 #include "engine/model_info.h"
+#include "engine/pace.h"
 #include "engine/prepared.h"
 #include "engine/slots.h"
 #include "engine/speculator.h"
@@ -32,12 +33,6 @@ namespace moraine {
 namespace engine {
 namespace {
 
-// A slice of prefill is cut by time: what a cancel or a new request waits for is max_stall_ms at most, half
-// of it for streams that decode beside it. After a slice those go on alone until they had this share of the
-// time: a large slice now and then, since many rows share what is read for them. By the numerics contract the
-// cut changes no bit.
-constexpr double kDecodeShare = 0.3;
-constexpr int32_t kMinSlice = 16;
 constexpr int32_t kCompanyTokens = 64;  // more than so many are worth waiting for
 constexpr int kMostLookedAt = 64;       // of those that wait, in one step: looking compares prompts
 constexpr uint64_t kMemoryReserve = 256ull << 20;  // bytes the cache leaves to the rest of the system
@@ -77,7 +72,6 @@ class EngineImpl final : public Engine {
   bool admit();  // false: the engine is closing
   void drop_cancelled();
   void schedule();
-  int32_t slice_rows(bool beside_decode) const;
   plan::Status forward();
   void collect(plan::Status status);
   bool has_room_for(const Sequence& s);
@@ -102,9 +96,7 @@ class EngineImpl final : public Engine {
   int64_t logits_stride_;
   std::unique_ptr<float[]> logits_;
   Batch batch_;
-  double seconds_per_row_ = 0;     // of prefill, a moving average
-  double seconds_per_decode_ = 0;  // of a step that decodes alone, another
-  double owed_seconds_ = 0;        // of prefill, beyond its share: streams go on alone until they had theirs
+  Pace pace_;
   Slots slots_;
   std::optional<ModelIdentity> identity_;
   bool lost_ = false;         // the device is, and everybody's memory with it
@@ -132,6 +124,7 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
       max_rows_(step_limits(options, 1).max_rows),
       pool_(*prepared_.backend),
       tree_(pool_),
+      pace_(options.max_stall_ms / 1e3, max_rows_),
       slots_(pool_, tree_, options.n_parallel, [this](const auto& task) { on_engine_thread(task); }) {
   count_draft(prepared_.memory, speculator_.model());
   const MemoryEstimate& m = prepared_.memory;
@@ -332,7 +325,7 @@ bool EngineImpl::waits_for_disk(Sequence& s) {
   if (!disk_ || s.looked_on_disk()) return false;
   using Restore = cache::DiskTier::Restore;
   Restore r = Restore::kNothing;
-  if (trouble_of([&] { r = disk_->restore(&s, s.scope(), s.tokens(), seconds_per_row_); }))
+  if (trouble_of([&] { r = disk_->restore(&s, s.scope(), s.tokens(), pace_.seconds_per_row()); }))
     disk_->release(&s);
   s.waits_for_disk = r == Restore::kReading || r == Restore::kBusy;
   if (!s.waits_for_disk) s.set_looked_on_disk(r == Restore::kDone ? disk_->restored_tokens() : 0);
@@ -514,13 +507,6 @@ void EngineImpl::drop_cancelled() {
   }
 }
 
-int32_t EngineImpl::slice_rows(bool beside_decode) const {
-  if (seconds_per_row_ <= 0) return std::min(max_rows_, kMinSlice);  // the first slice measures
-  const double seconds = options_.max_stall_ms / 1e3 * (beside_decode ? 0.5 : 1);
-  return static_cast<int32_t>(
-      std::clamp<double>(seconds / seconds_per_row_, std::min(kMinSlice, max_rows_), max_rows_));
-}
-
 // Decode rows of everyone, then slices of those that prefill: each gets an equal share of what is
 // left, beginning with another one each step.
 void EngineImpl::schedule() {
@@ -540,8 +526,8 @@ void EngineImpl::schedule() {
   };
   std::vector<std::shared_ptr<Sequence>> decoding, prefilling;
   for (const auto& s : running_) (s->pending() > 1 ? prefilling : decoding).push_back(s);
-  if (decoding.empty() || prefilling.empty()) owed_seconds_ = 0;
-  if (owed_seconds_ > 0) prefilling.clear();
+  if (decoding.empty() || prefilling.empty()) pace_.nobody_waits();
+  if (pace_.streams_go_alone()) prefilling.clear();
   // Beside a prompt a step's time is the prompt's: nothing is to be gained by guessing.
   for (const auto& s : decoding) s->draft().tokens.clear();
   if (prefilling.empty() && options_.speculation.max_draft > 0 &&
@@ -557,7 +543,7 @@ void EngineImpl::schedule() {
     if (add(s, 1 + static_cast<int32_t>(draft.size())) == 0) draft.clear();
   }
   const bool beside_decode = !batch_.parts.empty();
-  room = std::min(room, slice_rows(beside_decode));
+  room = std::min(room, pace_.slice_rows(beside_decode));
   if (first_prefill_ >= prefilling.size()) first_prefill_ = 0;
   for (size_t i = 0; i < prefilling.size() && room > 0; ++i) {
     const auto& s = prefilling[(first_prefill_ + i) % prefilling.size()];
@@ -574,19 +560,9 @@ plan::Status EngineImpl::forward() {
   const Clock::time_point begin = Clock::now();
   const plan::Status status = prepared_.executable->submit(batch_.step(), logits_.get(), logits_stride_);
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  const bool decodes = batch_.prefill_rows < static_cast<int32_t>(batch_.tokens.size());
-  const double decode = batch_.prefill_rows == 0 ? seconds
-                        : decodes                ? std::min(seconds_per_decode_, seconds)
-                                                 : 0;
-  owed_seconds_ = std::max(0.0, owed_seconds_ + (seconds - decode) - decode * (1 / kDecodeShare - 1));
-  if (batch_.prefill_rows >= kMinSlice / 2) {
-    const double now = (seconds - decode) / batch_.prefill_rows;
-    seconds_per_row_ = seconds_per_row_ <= 0 ? now : 0.7 * seconds_per_row_ + 0.3 * now;
-  } else if (batch_.prefill_rows == 0) {
-    speculator_.measured(static_cast<int32_t>(batch_.tokens.size()), seconds);
-    if (!batch_.drafts())
-      seconds_per_decode_ = seconds_per_decode_ <= 0 ? seconds : 0.7 * seconds_per_decode_ + 0.3 * seconds;
-  }
+  const auto n_rows = static_cast<int32_t>(batch_.tokens.size());
+  pace_.measured(n_rows, batch_.prefill_rows, batch_.drafts(), seconds);
+  if (batch_.prefill_rows == 0) speculator_.measured(n_rows, seconds);
   return status;
 }
 

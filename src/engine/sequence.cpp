@@ -133,6 +133,7 @@ bool Sequence::emit(TokenId token, std::span<const float> logits) {
 
 int32_t Sequence::draft_room(int32_t most) const {
   const auto n = static_cast<int32_t>(tokens_.size());
+  if (request_.max_draft >= 0) most = std::min(most, request_.max_draft);
   if (max_tokens_ >= 0) most = std::min(most, max_tokens_ - stats_.n_generated - 1);
   most = std::min(most, n_ctx_ - n - 1);
   return std::max(0, std::min(most, next_stop() - computed_ - 1));  // a state is kept where it stands still

@@ -134,6 +134,8 @@ def test_version():
     (["serve", "-c"], ["-c needs a value"]),
     (["serve"], ["no model was named"]),
     (["serve", "-hf", "model"], ["-hf takes USER/REPO[:QUANT]"]),
+    (["serve", "x.gguf", "-hfd", "model"], ["-hfd takes USER/REPO[:QUANT]"]),
+    (["serve", "x.gguf", "--spec-type", "draft"], ["needs a draft model", "-md FILE"]),
     (["serve", "a.gguf", "b.gguf"], ["unexpected argument b.gguf", "a.gguf is it"]),
     (["bench", "-o", "yaml", "x.gguf"], ["-o must be one of"]),
 ])

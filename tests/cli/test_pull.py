@@ -114,6 +114,15 @@ def test_hf_fetches_what_is_missing(hub, tmp_path):
     assert_is_here(tmp_path, h, "tiny-Q8_0.gguf")
 
 
+def test_hfd_fetches_the_draft_model(hub, tmp_path):
+    h = hub({"tiny-Q4_1.gguf": MODEL.read_bytes(), "tiny-Q4_0.gguf": MODEL.read_bytes() + b" "})
+    done = moraine(tmp_path, h, "inspect", "-hf", f"{REPO}:Q4_1", "-hfd", f"{REPO}:Q4_0", "-c", "512")
+    assert done.returncode == 0, done.stderr
+    assert "draft" in done.stdout
+    assert_is_here(tmp_path, h, "tiny-Q4_1.gguf")
+    assert_is_here(tmp_path, h, "tiny-Q4_0.gguf")
+
+
 def test_without_a_quantisation_it_lists_them(hub, tmp_path):
     h = hub({"x-Q8_0.gguf": some_bytes(5 * MIB), "x-Q4_K_M.gguf": MODEL.read_bytes(), "mmproj-F16.gguf": b"123",
              "BF16/x-BF16-00001-of-00002.gguf": some_bytes(MIB), "BF16/x-BF16-00002-of-00002.gguf": some_bytes(MIB, 2)})

@@ -155,6 +155,29 @@ TEST_P(SpeculationTest, LimitsAndStopsCutADraft) {
   EXPECT_EQ(engine->stats().kv_bytes_used, engine->stats().cache_bytes_used);
 }
 
+TEST_P(SpeculationTest, ARequestMayAskForShorterDraftsOrNone) {
+  GenerationRequest request = greedy(random_tokens(50, 4), 40);
+  const Said plain = run_all(*Engine::load(options()), {request})[0];
+  Tokens truth = request.prompt;
+  truth.insert(truth.end(), plain.tokens.begin(), plain.tokens.end());
+  EngineOptions o = options();
+  o.speculation.max_draft = 12;
+  o.speculation.always = true;
+  o.speculation.script = [&](std::span<const TokenId> tokens, int32_t room, Tokens& draft) {
+    const auto next = std::span(truth).subspan(tokens.size());
+    draft.assign(next.begin(), next.begin() + std::min<ptrdiff_t>(room, std::ssize(next)));
+  };
+  const auto engine = Engine::load(o);
+  // A step makes one token and those of its draft, which all hold; the prompt's own, where it is not in the
+  // cache, the first alone.
+  for (const auto& [most, steps] : {std::pair{0, 40}, {3, 10}, {1000, 4}}) {
+    request.max_draft = most;
+    const Said said = run_all(*engine, {request})[0];
+    EXPECT_TRUE(said == plain);
+    EXPECT_NEAR(said.stats.n_generated - said.stats.n_accepted, steps, 1) << most;
+  }
+}
+
 TEST_P(SpeculationTest, AFullContextEndsInTheMiddleOfADraft) {
   EngineOptions o = options();
   o.n_ctx = 256;

@@ -135,6 +135,7 @@ RequestPlan request_plan(const Call& call, const Fields& body, const PlanOptions
   result.base.n_probs = options.n_probs;
   result.base.reuse = body.boolean("cache_prompt").value_or(call.options->cache_prompt);
   result.base.cache_scope = cache_scope(call);
+  result.base.max_draft = static_cast<int32_t>(body.integer("speculative.n_max", -1, INT32_MAX).value_or(-1));
   result.base.slot = static_cast<int32_t>(body.integer("id_slot", -1, INT32_MAX).value_or(-1));
   return result;
 }
