@@ -12,6 +12,12 @@ namespace moraine {
 constexpr int32_t kAllLayers = std::numeric_limits<int32_t>::max();
 constexpr int32_t kLayersThatFit = -1;
 
+// Tensors whose names match lie there, whatever their layers do; the operations that use them run there too.
+struct TensorOverride {
+  std::string pattern;  // a regular expression (ECMAScript) that is found anywhere in the name
+  std::string device;   // "CPU", or the name of the GPU in use
+};
+
 struct DeviceOptions {
   // "Vulkan0", or a part of a GPU's description; "none": the CPU. Empty: the first real GPU, where gpu_layers
   // asks for one. A device that a driver only imitates on the CPU is taken by its name alone.
@@ -19,6 +25,16 @@ struct DeviceOptions {
   // The last so many layers run on the GPU; the product with the vocabulary counts as one, the last.
   // Nothing: all that fit on a device that is named, else none.
   std::optional<int32_t> gpu_layers;
+  // The experts of the first so many layers run on the CPU. Nothing: none, or those that do not fit.
+  std::optional<int32_t> cpu_expert_layers;
+  std::vector<TensorOverride> overrides;  // of several that match, the first counts, before all of the above
+  // Whether less goes to the GPU where what is asked for does not fit there: experts stay on the CPU first,
+  // then whole layers. False: what does not fit is an error.
+  bool fit = true;
+  uint64_t fit_margin_bytes = 1ull << 30;  // of the GPU's memory that choosing what fits leaves alone
+  int32_t fit_ctx = 8192;           // tokens of context that there must be room for, where none is asked
+  uint64_t memory_limit_bytes = 0;  // of the GPU's memory, never take more; 0: what is free
+  uint64_t reserved_bytes = 0;      // of it, for others of this program
   // Where compiled shaders are kept for the next start; empty: nowhere.
   std::string shader_cache;
 };

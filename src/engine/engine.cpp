@@ -136,7 +136,7 @@ EngineImpl::EngineImpl(const EngineOptions& options, const ProgressFn& progress)
                             info_.file_name, tokenizer_->size(), n_vocab));
   info_.n_ctx = m.n_ctx;
   info_.n_parallel = options_.n_parallel;
-  info_.device = prepared_.backend->describe();
+  info_.device = prepared_.device();
   info_.n_threads = n_threads(options_);
   if (!prepared_.device_note.empty()) info_.notes.push_back(prepared_.device_note);
   // Running sequences share what memory is left, the cache takes what they do not need of it.

@@ -45,7 +45,7 @@ class EvaluatorImpl final : public Evaluator {
     pool_.set_max_bytes(pool_.bytes_for(prepared_.memory.n_ctx));
     info_.n_ctx = prepared_.memory.n_ctx;
     info_.n_parallel = 1;
-    info_.device = prepared_.backend->describe();
+    info_.device = prepared_.device();
     info_.n_threads = n_threads(options_);
     if (!prepared_.device_note.empty()) info_.notes.push_back(prepared_.device_note);
     logits_.reset(new float[static_cast<size_t>(stride_) * prepared_.max_outputs]);

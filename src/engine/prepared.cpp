@@ -4,6 +4,7 @@
 
 #include "base/system_memory.h"
 #include "engine/devices.h"
+#include "engine/fit.h"
 #include "engine/memory.h"
 #include "model/loader.h"
 
@@ -37,8 +38,9 @@ Prepared::Prepared(const EngineOptions& o, int32_t outputs)
       plan(model->forward()),
       max_outputs(outputs > 0 ? outputs : o.n_parallel + o.speculation.max_draft),
       max_tentative(outputs > 0 ? 0 : o.speculation.max_draft) {
-  ChosenBackend chosen = choose_backend(o, *model, plan);
+  ChosenBackend chosen = choose_backend(o, *model, plan, limits(o, fit_context(o, *model)));
   backend = std::move(chosen.backend), device_note = std::move(chosen.note);
+  device_split = std::move(chosen.split);
   backend->declare_weights(model::weights_as_loaded(*model));
   backend->set_kv(model->kv_shape(), o.kv_type_k, o.kv_type_v);
   backend->set_state(model->state_shape());
@@ -55,6 +57,10 @@ plan::StepLimits Prepared::limits(const EngineOptions& o, int32_t n_ctx) const {
   l.max_outputs = max_outputs;
   l.max_tentative = max_tentative;
   return l;
+}
+
+std::string Prepared::device() const {
+  return backend->describe() + (device_split.empty() ? "" : ": " + device_split);
 }
 
 void Prepared::load(const EngineOptions& o, const std::string& name, const ProgressFn& progress) {

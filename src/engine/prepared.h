@@ -22,7 +22,8 @@ struct Prepared {
   gguf::File file;
   std::unique_ptr<model::Model> model;
   std::unique_ptr<plan::Backend> backend;
-  std::string device_note;  // what a user should know of the choice; empty: nothing
+  std::string device_note;   // what a user should know of the choice; empty: nothing
+  std::string device_split;  // what lies where, of a model on two; else empty
   plan::Plan plan;
   std::unique_ptr<plan::Executable> executable;
   MemoryEstimate memory;
@@ -39,6 +40,7 @@ struct Prepared {
   // After kDeviceLost, when no page and no state is left: the device and the weights once more. Throws Error.
   void recover(const EngineOptions& o);
   plan::StepLimits limits(const EngineOptions& o, int32_t n_ctx) const;
+  std::string device() const;  // for people: "CPU (avx2), 2 threads"
 
  private:
   void prepare(const EngineOptions& o, int32_t n_ctx, uint64_t limit);

@@ -53,13 +53,16 @@ class Executable {
   virtual ~Executable() = default;
   virtual uint64_t scratch_bytes() const = 0;
   virtual uint64_t device_scratch_bytes() const { return 0; }  // of them, in the device's own memory
-  // Runs the step. logits: [outputs, logits_stride] float32 on the host, n_vocab of each row valid.
-  // Does not allocate. logits_stride is at least row_stride(n_vocab).
+  // Runs the step, of a plan with pauses (plan::Exchange) what comes before the first. logits: [outputs,
+  // logits_stride] float32 on the host, n_vocab of each row valid. Does not allocate. logits_stride is at
+  // least row_stride(n_vocab). Step and logits stay where they are until the last part has run.
   virtual Status submit(const Step& step, float* logits, int64_t logits_stride) noexcept = 0;
   // After a step with tentative rows, before the next: by sequence of that step, how many of them, the first
   // ones, its state advances by. The state's bytes are then those of a step that held no others.
   virtual void keep(std::span<const int32_t> rows) noexcept = 0;
-  // Where the host writes an import of the plan before a step, and finds an export after it.
+  // Goes on behind a pause, up to the next one or the end.
+  virtual Status resume() noexcept { return Status::kOk; }
+  // Where the host finds a value that a pause gives, and writes one that it takes: [rows, row_stride(width)].
   virtual float* exchange(ValueId) noexcept { return nullptr; }
 };
 
@@ -76,8 +79,8 @@ class Backend {
   virtual ~Backend() = default;
   virtual std::string describe() const = 0;  // "CPU (avx2), 2 threads"
 
-  // Weights: declared once with their shapes, then filled in order of arrival. Rows are given in the
-  // file's layout and re-laid on the way; one call at a time.
+  // Weights: declared with their shapes, anew as often as one likes before the first is written, then filled
+  // in order of arrival. Rows are given in the file's layout and re-laid on the way; one call at a time.
   virtual void declare_weights(std::vector<Weight> weights) = 0;
   virtual void write_weight(WeightId id, int32_t first_row, int32_t n_rows, const uint8_t* data) = 0;
   virtual uint64_t weight_bytes() const = 0;

@@ -1,16 +1,15 @@
 #include "plan/plan.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "base/check.h"
 
 namespace moraine::plan {
 
 const char* op_name(const Op& op) noexcept {
-  static constexpr const char* kNames[] = {"embed",         "rms_norm", "matmul", "gated_ffn",       "rope",
-                                           "attention",     "gate",     "moe",    "gated_delta_net", "add",
-                                           "gather_outputs"};
+  static constexpr const char* kNames[] = {"embed",          "rms_norm", "matmul", "gated_ffn",       "rope",
+                                           "attention",      "gate",     "moe",    "gated_delta_net", "add",
+                                           "gather_outputs", "exchange"};
   static_assert(std::size(kNames) == std::variant_size_v<Op>);
   return kNames[op.index()];
 }
@@ -116,7 +115,7 @@ Plan Builder::finish(ValueId output) {
 }
 
 ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_outputs,
-                              std::span<const int> phases) {
+                              std::span<const int> phases, const std::vector<bool>& elsewhere) {
   const size_t n = plan.values.size();
   std::vector<int> first(n, -1), last(n, -1);
   for (size_t i = 0; i < plan.ops.size(); ++i) {
@@ -126,8 +125,6 @@ ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_ou
       last[v] = phase;
     });
   }
-  for (const ValueId v : plan.imports) first[v] = 0, last[v] = std::max(last[v], 0);
-  for (const ValueId v : plan.exports) last[v] = std::numeric_limits<int>::max();
 
   // First fit in order of birth: with a few live values at a time this is as good as any packing.
   struct Live {
@@ -146,7 +143,7 @@ ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_ou
     const Value& val = plan.values[v];
     const uint64_t rows = val.extent == Extent::kRows ? max_rows : max_outputs;
     // The logits go to the caller's memory: with 262,144 of them a row they outweigh all the rest.
-    if (static_cast<ValueId>(v) == plan.output) continue;
+    if (static_cast<ValueId>(v) == plan.output || (!elsewhere.empty() && elsewhere[v])) continue;
     const uint64_t size = rows * row_stride(val.width) * sizeof(float);
     uint64_t at = 0;
     auto it = live.begin();

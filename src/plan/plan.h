@@ -185,8 +185,14 @@ struct GatherOutputs {
   ValueId in, out;
 };
 
+// A pause in a part of a model's plan, where other parts run elsewhere: the ops behind it run when the host
+// has read the values that are given and written those that are taken (Executable::resume).
+struct Exchange {
+  std::vector<ValueId> given, taken;
+};
+
 using Op = std::variant<Embed, RmsNorm, Matmul, GatedFfn, Rope, Attention, Gate, Moe, GatedDeltaNet, Add,
-                        GatherOutputs>;
+                        GatherOutputs, Exchange>;
 const char* op_name(const Op& op) noexcept;
 
 // What one token takes in the cache, by layer.
@@ -211,9 +217,6 @@ struct Plan {
   std::vector<Value> values;
   std::vector<Op> ops;
   ValueId output = -1;  // [outputs, n_vocab]: logits; -1: none, in a part of a plan
-  // Of a part of a model's plan, where other parts run elsewhere: values that come from there before the
-  // first op, and go there after the last one (Executable::exchange).
-  std::vector<ValueId> imports, exports;
 };
 
 // Calls fn(id, written) for every value an op touches: reads first, then writes; an inout value is
@@ -237,8 +240,38 @@ void for_each_value(const Op& op, Fn&& fn) {
           fn(o.qkv, false), fn(o.a, false), fn(o.b, false), fn(o.out, true);
         } else if constexpr (std::is_same_v<T, Add>) {
           fn(o.in, false), fn(o.inout, true);
+        } else if constexpr (std::is_same_v<T, Exchange>) {
+          for (const ValueId v : o.given) fn(v, false);
+          for (const ValueId v : o.taken) fn(v, true);
         } else {
           fn(o.in, false), fn(o.out, true);
+        }
+      },
+      op);
+}
+
+// Calls fn(id) for every weight an op names, kNoWeight left out; of an op that is not const, so that fn may
+// change it.
+template <class AnyOp, class Fn>
+void for_each_weight(AnyOp& op, Fn&& fn) {
+  const auto named = [&](auto&... ids) { ((ids == kNoWeight ? void() : fn(ids)), ...); };
+  std::visit(
+      [&](auto& o) {
+        using T = std::decay_t<decltype(o)>;
+        if constexpr (std::is_same_v<T, Embed>) {
+          named(o.table);
+        } else if constexpr (std::is_same_v<T, RmsNorm>) {
+          named(o.weight);
+        } else if constexpr (std::is_same_v<T, Matmul>) {
+          named(o.weight, o.bias);
+        } else if constexpr (std::is_same_v<T, GatedFfn>) {
+          named(o.gate, o.up);
+        } else if constexpr (std::is_same_v<T, Rope>) {
+          named(o.params.freq_factors);
+        } else if constexpr (std::is_same_v<T, Moe>) {
+          named(o.gate, o.up, o.down);
+        } else if constexpr (std::is_same_v<T, GatedDeltaNet>) {
+          named(o.conv, o.a_scale, o.dt_bias);
         }
       },
       op);
@@ -282,7 +315,8 @@ struct ScratchLayout {
 //
 // phases: a number for each op, ascending, where a backend runs several ops as one loop over rows:
 // ops of one phase count as simultaneous. Empty: each op is a phase.
+// elsewhere: by value, true for those that get no place here. Empty: all of them do.
 ScratchLayout lay_out_scratch(const Plan& plan, int32_t max_rows, int32_t max_outputs,
-                              std::span<const int> phases = {});
+                              std::span<const int> phases = {}, const std::vector<bool>& elsewhere = {});
 
 }  // namespace moraine::plan

@@ -52,22 +52,39 @@ TEST(Plan, LiveValuesNeverOverlap) {
   }
 }
 
-// What other parts write stands before the first op, what they read after the last one.
+// What the host writes in a pause stands from there on, what it reads there until then.
 TEST(Plan, ExchangedValuesShareNoBytesWithOthers) {
   Plan p = chain(3);
   const ValueId early = 1, late = static_cast<ValueId>(p.values.size()) - 3;  // short lives, otherwise
+  const auto end = static_cast<int>(p.values.size());
   const auto shared = [&](ValueId v, int from, int to) {
     const ScratchLayout l = lay_out_scratch(p, 5, 3);
     for (int i = from; i < to; ++i)
       if (i != p.output && l.offsets[i] == l.offsets[v]) return true;
     return false;
   };
-  const auto end = static_cast<int>(p.values.size());
   EXPECT_TRUE(shared(early, early + 1, end));
   EXPECT_TRUE(shared(late, 0, late));
-  p.exports = {early}, p.imports = {late};
+  p.ops.insert(p.ops.begin(), Exchange{{}, {late}});
+  p.ops.push_back(Exchange{{early}, {}});
   EXPECT_FALSE(shared(early, early + 1, end));
   EXPECT_FALSE(shared(late, 0, late));
+}
+
+TEST(Plan, ValuesThatLieElsewhereTakeNoPlace) {
+  const Plan p = chain(3);
+  std::vector<bool> elsewhere(p.values.size(), true);
+  EXPECT_EQ(lay_out_scratch(p, 5, 3, {}, elsewhere).size_bytes, 0u);
+  elsewhere[0] = false;
+  EXPECT_EQ(lay_out_scratch(p, 5, 3, {}, elsewhere).size_bytes,
+            5u * row_stride(p.values[0].width) * sizeof(float));
+}
+
+TEST(Plan, WeightsOfAnOpMayBeRenamed) {
+  Op op = Matmul{0, 1, 7, kNoWeight};
+  for_each_weight(op, [](WeightId& w) { w += 10; });
+  EXPECT_EQ(std::get<Matmul>(op).weight, 17);
+  EXPECT_EQ(std::get<Matmul>(op).bias, kNoWeight);
 }
 
 }  // namespace

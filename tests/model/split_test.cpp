@@ -1,5 +1,5 @@
-// A model cut at a layer and run on two backends, here twice the CPU: every bit is as on one, wherever the
-// cut lies. With a GPU: vulkan_engine_test.cpp.
+// A model on two backends, here twice the CPU: every bit is as on one, wherever a step passes from one to the
+// other. With a GPU: backends_test.cpp, vulkan_engine_test.cpp.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -13,56 +13,66 @@
 namespace moraine {
 namespace {
 
+using split::Where;
 using testing::Runner;
 
-class Split : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(Split, WhereverTheCutLiesTheBitsAreTheSame) {
-  const char* build = std::getenv("MORAINE_BUILD_DIR");
-  const std::string path = std::string(build ? build : "build") + "/test-models/" + GetParam();
-  const auto model = model::create_model(gguf::File::open(path));
-  const plan::Plan plan = model->forward();
-  const int32_t n = model->n_layers();
-  std::mt19937 rng(1);
-  std::vector<TokenId> tokens(300);  // more than a page
-  for (TokenId& t : tokens) t = static_cast<TokenId>(rng() % model->n_vocab());
-  const Runner::Options options;
-  Runner whole(path, options);
-  const auto expected = whole.run(tokens, 64);
-  size_t last_cut = 0;
-  for (int32_t layer = 0; layer <= n; ++layer) {
-    const size_t cut = split::first_op_of(plan, model->weights(), n, layer);
-    ASSERT_GT(cut, last_cut) << "layer " << layer;
-    ASSERT_LT(cut, plan.ops.size());
-    last_cut = cut;
-    const auto cpu = [] { return std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{1, "", 0}); };
-    Runner halves(path, options, std::make_unique<split::SplitBackend>(cpu(), cpu(), plan, cut));
-    const auto got = halves.run(tokens, 64);
-    ASSERT_EQ(got.size(), expected.size());
-    for (size_t i = 0; i < got.size(); ++i)
-      ASSERT_EQ(0, std::memcmp(got[i].data(), expected[i].data(), got[i].size() * sizeof(float)))
-          << "layer " << layer << ", position " << i;
+class Split : public ::testing::TestWithParam<const char*> {
+ protected:
+  Split() {
+    const char* build = std::getenv("MORAINE_BUILD_DIR");
+    path_ = std::string(build ? build : "build") + "/test-models/" + GetParam();
+    model_ = model::create_model(gguf::File::open(path_));
+    plan_ = model_->forward();
+    tokens_.resize(300);  // more than a page
+    for (TokenId& t : tokens_) t = static_cast<TokenId>(rng_() % model_->n_vocab());
   }
+  split::Placement place(int32_t layers, int32_t host_experts) const {
+    return split::place(plan_, model_->weights(), model_->n_layers(), {layers, host_experts, {}});
+  }
+  std::vector<std::vector<float>> run(const split::Placement& placement) {
+    const auto cpu = [] { return std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{1, "", 0}); };
+    Runner both(path_, {},
+                std::make_unique<split::SplitBackend>(cpu(), cpu(), plan_, model_->weights(), placement));
+    return both.run(tokens_, 64);
+  }
+  void expect_the_same_bits(const split::Placement& placement, const std::string& what) {
+    if (expected_.empty()) expected_ = Runner(path_, {}).run(tokens_, 64);
+    const auto got = run(placement);
+    ASSERT_EQ(got.size(), expected_.size());
+    for (size_t i = 0; i < got.size(); ++i)
+      ASSERT_EQ(0, std::memcmp(got[i].data(), expected_[i].data(), got[i].size() * sizeof(float)))
+          << what << ", position " << i;
+  }
+
+  std::mt19937 rng_{1};
+  std::string path_;
+  std::unique_ptr<model::Model> model_;
+  plan::Plan plan_;
+  std::vector<TokenId> tokens_;
+  std::vector<std::vector<float>> expected_;
+};
+
+TEST_P(Split, AtAnyLayer) {
+  for (int32_t layers = 1; layers <= model_->n_layers(); ++layers)
+    expect_the_same_bits(place(layers, 0), std::to_string(layers) + " layers");
 }
 
-TEST_P(Split, WhatALayerTakesAddsUp) {
-  const char* build = std::getenv("MORAINE_BUILD_DIR");
-  const auto file = gguf::File::open(std::string(build ? build : "build") + "/test-models/" + GetParam());
-  const auto model = model::create_model(file);
-  const plan::Plan plan = model->forward();
-  const auto bytes = [&](size_t first, int64_t n_tokens) {
-    return split::bytes_from(plan, model->weights(), first, model->kv_shape(), KvType::kF16, KvType::kF16,
-                             n_tokens);
-  };
-  EXPECT_EQ(bytes(plan.ops.size(), 1000), 0u);
-  uint64_t last = bytes(0, 1000);
-  EXPECT_LE(bytes(0, 0), file.tensor_bytes());
-  for (int32_t layer = 1; layer <= model->n_layers(); ++layer) {
-    const uint64_t now = bytes(split::first_op_of(plan, model->weights(), model->n_layers(), layer), 1000);
-    EXPECT_LT(now, last) << layer;
-    last = now;
+TEST_P(Split, ExpertsOfSomeLayersOnTheHost) {
+  const int32_t n = split::count_expert_layers(plan_, model_->weights());
+  for (int32_t experts = 1; experts <= n; ++experts)
+    expect_the_same_bits(place(model_->n_layers() + 1, experts),
+                         std::to_string(experts) + " layers' experts");
+  if (n > 1) expect_the_same_bits(place(model_->n_layers() - 1, n), "all experts, and a layer");
+}
+
+// Steps that pass to and fro at the oddest places.
+TEST_P(Split, EachOpWhereChanceHasIt) {
+  for (int round = 0; round < 4; ++round) {
+    split::Placement placement;
+    for (size_t i = 0; i < plan_.ops.size(); ++i)
+      placement.ops.push_back(rng_() % 3 == 0 ? Where::kHost : Where::kDevice);
+    expect_the_same_bits(placement, "round " + std::to_string(round));
   }
-  EXPECT_GT(last, 0u);  // the product with the vocabulary
 }
 
 INSTANTIATE_TEST_SUITE_P(TinyModels, Split,

@@ -14,6 +14,13 @@ namespace {
 
 constexpr int32_t kDecodeRows = 8;  // a step of more rows reads a prompt
 
+// Nothing: what stands before it has run when it is reached.
+class PauseStage final : public Stage {
+ public:
+  void run(CpuExecutable&, const StepContext&) noexcept override {}
+  bool pauses() const override { return true; }
+};
+
 }  // namespace
 
 CpuExecutable::CpuExecutable(CpuBackend& backend, const plan::Plan& plan, const plan::StepLimits& limits)
@@ -118,6 +125,7 @@ class StageBuilder {
     return *products_;
   }
 
+  // Also ends what stands open.
   void other(std::unique_ptr<Stage> stage) {
     rows_ = nullptr;
     products_ = nullptr;
@@ -230,6 +238,8 @@ void CpuExecutable::compile() {
             out.other(std::make_unique<MoeStage>(o, gate, up, *this));
           } else if constexpr (std::is_same_v<T, plan::GatedDeltaNet>) {
             out.other(std::make_unique<DeltaNetStage>(o, *this));
+          } else if constexpr (std::is_same_v<T, plan::Exchange>) {
+            out.other(std::make_unique<PauseStage>());
           } else if constexpr (std::is_same_v<T, plan::Gate>) {
             out.row_op(plan_.values[o.inout].extent, o);
           } else if constexpr (std::is_same_v<T, plan::Add>) {
@@ -248,7 +258,7 @@ plan::Status CpuExecutable::submit(const plan::Step& step, float* logits, int64_
   MORAINE_CHECK(static_cast<int32_t>(step.tokens.size()) <= limits_.max_rows);
   MORAINE_CHECK(static_cast<int32_t>(step.output_rows.size()) <= limits_.max_outputs);
   for (const int32_t position : step.positions) MORAINE_CHECK(position < limits_.max_context);
-  StepContext ctx;
+  StepContext& ctx = running_;
   ctx.step = &step;
   ctx.n_rows = static_cast<int32_t>(step.tokens.size());
   ctx.n_outputs = static_cast<int32_t>(step.output_rows.size());
@@ -257,7 +267,16 @@ plan::Status CpuExecutable::submit(const plan::Step& step, float* logits, int64_
   backend_.pool().set_active(ctx.n_rows > kDecodeRows ? backend_.n_threads_batch() : backend_.n_threads());
   fill_ropes(ctx);
   find_sequences(ctx);
-  for (auto& stage : stages_) stage->run(*this, ctx);
+  next_stage_ = 0;
+  return resume();
+}
+
+plan::Status CpuExecutable::resume() noexcept {
+  while (next_stage_ < stages_.size()) {
+    Stage& stage = *stages_[next_stage_++];
+    if (stage.pauses()) break;
+    stage.run(*this, running_);
+  }
   return plan::Status::kOk;
 }
 

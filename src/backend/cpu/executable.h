@@ -61,6 +61,7 @@ class Stage {
   virtual void run(CpuExecutable& exe, const StepContext& ctx) noexcept = 0;
   virtual uint64_t scratch_bytes() const { return 0; }  // of its own, beside what stages share
   virtual void keep(CpuExecutable&) noexcept {}         // see plan::Executable::keep
+  virtual bool pauses() const { return false; }         // see plan::Exchange
 };
 
 // Cos and sin of every row's position for one set of rope parameters, refilled each step.
@@ -77,6 +78,7 @@ class CpuExecutable final : public plan::Executable {
 
   uint64_t scratch_bytes() const override;
   plan::Status submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept override;
+  plan::Status resume() noexcept override;
   void keep(std::span<const int32_t> rows) noexcept override;
   float* exchange(plan::ValueId v) noexcept override {
     return reinterpret_cast<float*>(scratch_->data() + layout_.offsets[v]);
@@ -125,6 +127,8 @@ class CpuExecutable final : public plan::Executable {
   int64_t thread_scratch_floats_ = 0;
   std::vector<RopeTable> ropes_;
   std::vector<std::unique_ptr<Stage>> stages_;
+  StepContext running_;    // between submit and the last resume
+  size_t next_stage_ = 0;  // that it goes on with
 };
 
 }  // namespace moraine::cpu

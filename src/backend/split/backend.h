@@ -1,6 +1,6 @@
-// A model on two backends: the ops before a cut run on one, those from it on on the other, and what the
-// second reads of the first passes through the host once a step (the residual stream, [rows, n_embd]). A page
-// is a page of both, each with the layers it computes; a state likewise. Knows neither backend by kind.
+// A model on two backends: each op runs where a placement says (placement.h), in the model's order, and what
+// one side uses of the other passes through the host when it begins to run. A page is a page of both, each
+// with the layers it computes; a state likewise. Knows neither backend by kind.
 #pragma once
 
 #include <memory>
@@ -9,34 +9,16 @@
 #include <utility>
 #include <vector>
 
+#include "backend/split/share.h"
 #include "plan/backend.h"
 
 namespace moraine::split {
 
-// The first op of layers from `layer` on, of which the model has n_layers: what comes after all of them is
-// one more. Layers are known by the names of their weights ("blk.7.attn_q.weight").
-size_t first_op_of(const plan::Plan& plan, std::span<const plan::Weight> weights, int32_t n_layers,
-                   int32_t layer);
-
-// What ops from `first` on take of a device: their weights, and the pages of n_tokens. Bytes.
-uint64_t bytes_from(const plan::Plan& plan, std::span<const plan::Weight> weights, size_t first,
-                    const plan::KvShape& kv, KvType k, KvType v, int64_t n_tokens);
-
-// One side's share of a model: its ops on its own numbering of weights and layers.
-struct Side {
-  std::unique_ptr<plan::Backend> backend;
-  std::vector<plan::WeightId> weights;    // of the model, by this side's id
-  std::vector<plan::WeightId> weight_of;  // by the model's id; kNoWeight: not here
-  std::vector<int32_t> kv_of, state_of;   // by the model's layer index; -1: not here
-
-  plan::Plan part_of(const plan::Plan& plan, size_t begin, size_t end) const;
-};
-
 class SplitBackend final : public plan::Backend {
  public:
-  // cut: index of the plan's first op on `back`; the plan is the one that is prepared later.
-  SplitBackend(std::unique_ptr<plan::Backend> front, std::unique_ptr<plan::Backend> back,
-               const plan::Plan& plan, size_t cut);
+  // weights: the model's. The plan is the one that is prepared later.
+  SplitBackend(std::unique_ptr<plan::Backend> host, std::unique_ptr<plan::Backend> device,
+               const plan::Plan& plan, std::span<const plan::Weight> weights, const Placement& placement);
 
   std::string describe() const override;
   void declare_weights(std::vector<plan::Weight> weights) override;
@@ -59,7 +41,10 @@ class SplitBackend final : public plan::Backend {
   std::unique_ptr<plan::Executable> prepare(const plan::Plan& plan, const plan::StepLimits& limits) override;
   void recover() override;
 
-  // For the executable: what an id stands for on each side.
+  // For the executable. By side: the backend and its part of the plan; what an id stands for on each side.
+  plan::Backend& backend(Where side) { return *(side == Where::kHost ? host_ : device_).backend; }
+  const plan::Plan& part(Where side) const { return (side == Where::kHost ? host_ : device_).share.plan(); }
+  std::span<const Segment> segments() const { return segments_; }
   std::pair<int32_t, int32_t> page(plan::PageId id) const { return pages_.pairs[id]; }
   std::pair<int32_t, int32_t> state(plan::StateId id) const { return states_.pairs[id]; }
 
@@ -70,12 +55,15 @@ class SplitBackend final : public plan::Backend {
     int32_t add(std::pair<int32_t, int32_t> pair);
   };
   uint64_t sum(uint64_t (plan::Backend::*bytes)() const) const {
-    return (*front_.backend.*bytes)() + (*back_.backend.*bytes)();
+    return (*host_.backend.*bytes)() + (*device_.backend.*bytes)();
   }
+  struct Side {
+    std::unique_ptr<plan::Backend> backend;
+    Share share;
+  };
 
-  Side front_, back_;
-  size_t cut_;
-  size_t n_weights_ = 0;
+  Side host_, device_;
+  std::vector<Segment> segments_;
   Pairs pages_, states_;
 };
 

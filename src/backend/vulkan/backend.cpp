@@ -33,7 +33,7 @@ VulkanBackend::Opened& VulkanBackend::opened() const {
 }
 
 void VulkanBackend::declare_weights(std::vector<plan::Weight> decls) {
-  MORAINE_CHECK(weights_.empty());
+  MORAINE_CHECK(!has_weights_);
   const uint64_t limit = physical_.max_allocation_bytes;
   std::vector<uint64_t> sizes;
   for (const plan::Weight& d : decls) {
@@ -51,6 +51,7 @@ void VulkanBackend::declare_weights(std::vector<plan::Weight> decls) {
                       d.name, sizes.back() / 1e6, physical_.description, limit / 1e6));
   }
   packing_ = pack(sizes, std::min(options_.arena_bytes, limit));
+  weights_.clear();
   for (plan::Weight& d : decls) weights_.push_back({std::move(d), {}, {}});
 }
 
@@ -102,6 +103,7 @@ std::optional<plan::DeviceMemory> VulkanBackend::device_memory() const {
   if (m.is_system) m.available = std::min(m.available, available_memory());
   // What was taken already counts among what may be taken in all.
   for (const auto& arena : opened().arenas) m.available += arena->size();
+  if (options_.memory_limit_bytes > 0) m.available = std::min(m.available, options_.memory_limit_bytes);
   m.weights = weight_bytes(), m.page = page_bytes(), m.state = state_bytes();
   return m;
 }

@@ -28,6 +28,7 @@ class VulkanBackend final : public plan::Backend {
     bool allow_software = false;        // let "" choose a software device where there is no other
     std::string shader_cache;           // a folder where compiled shaders are kept; empty: none
     MessageFn on_validation_message;    // not empty: run under the validation layers (tests)
+    uint64_t memory_limit_bytes = 0;    // never say that more of its memory may be used; 0: what is free
     uint64_t arena_bytes = 1ull << 30;  // of weights; more would meet drivers' limits on allocations
     bool unmapped_memory = false;       // keep device memory from the host, as a discrete GPU does (tests)
     uint32_t lanes = 0;                 // of a workgroup: 8, 32 or 64; 0: as the device's subgroups (tests)
@@ -38,7 +39,8 @@ class VulkanBackend final : public plan::Backend {
   explicit VulkanBackend(const Options& options);
   ~VulkanBackend() override;
 
-  std::string describe() const override;  // "Vulkan0 (AMD Radeon 8060S)"
+  std::string describe() const override;                      // "Vulkan0 (AMD Radeon 8060S)"
+  const std::string& name() const { return physical_.name; }  // "Vulkan0"
   // Memory for weights is taken when the first one is written: until then declarations tell what they need.
   void declare_weights(std::vector<plan::Weight> weights) override;
   void write_weight(plan::WeightId id, int32_t first_row, int32_t n_rows, const uint8_t* data) override;

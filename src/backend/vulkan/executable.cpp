@@ -44,24 +44,36 @@ VulkanExecutable::VulkanExecutable(VulkanBackend& backend, const plan::Plan& pla
                 fmt::format("A step of {} rows is more than Vulkan takes at once "
                             "({} of {}); lower -ub.",
                             limits.max_rows, kMaxGroupsY, most));
-  scratch_layout_ = plan::lay_out_scratch(plan, limits.max_rows, limits.max_outputs);
+  exchanged_.resize(plan.values.size());
+  for (const plan::Op& op : plan.ops)
+    if (std::holds_alternative<plan::Exchange>(op))
+      plan::for_each_value(op, [this](plan::ValueId v, bool) { exchanged_[v] = true; });
+  scratch_layout_ = plan::lay_out_scratch(plan, limits.max_rows, limits.max_outputs, {}, exchanged_);
+  std::vector<bool> others = exchanged_;
+  others.flip();
+  exchange_layout_ = plan::lay_out_scratch(plan, limits.max_rows, limits.max_outputs, {}, others);
   find_ropes();
   lay_out_step();
   lay_out_work();
   lay_out_records();
-  const plan::Value& out = plan.values[plan.output];
-  const uint64_t max_out = out.extent == plan::Extent::kRows ? limits.max_rows : limits.max_outputs;
-  const uint64_t logits_bytes = max_out * plan::row_stride(out.width) * sizeof(float);
-  bytes_ = scratch_layout_.size_bytes + work_.size + step_.size + records_bytes_ + logits_bytes;
+  uint64_t logits_bytes = 0;
+  if (plan.output >= 0) {
+    const plan::Value& out = plan.values[plan.output];
+    const uint64_t max_out = out.extent == plan::Extent::kRows ? limits.max_rows : limits.max_outputs;
+    logits_bytes = max_out * plan::row_stride(out.width) * sizeof(float);
+  }
+  bytes_ = scratch_layout_.size_bytes + work_.size + step_.size + records_bytes_ +
+           exchange_layout_.size_bytes + logits_bytes;
   if (!backend.has_weights()) return;
   Device& device = backend.device();
   scratch_ = std::make_unique<Buffer>(device, scratch_layout_.size_bytes + work_.size, backend.memory_use(),
                                       "activations");
   step_buffer_ = std::make_unique<Buffer>(device, step_.size, MemoryUse::kUpload, "step inputs");
-  logits_ = std::make_unique<Buffer>(device, logits_bytes, MemoryUse::kReadback, "logits");
-  if (!scratch_->mapped())
-    for (const plan::ValueId v : plan.imports)
-      imports_.emplace_back(limits.max_rows * plan::row_stride(plan.values[v].width));
+  if (logits_bytes > 0)
+    logits_ = std::make_unique<Buffer>(device, logits_bytes, MemoryUse::kReadback, "logits");
+  if (exchange_layout_.size_bytes > 0)
+    exchange_ = std::make_unique<Buffer>(device, exchange_layout_.size_bytes, MemoryUse::kReadback,
+                                         "what it shares with the CPU");
   if (records_bytes_ > 0)
     records_ = std::make_unique<Buffer>(device, records_bytes_, backend.memory_use(), "drafted rows");
   tentative_.reserve(limits.max_rows);
@@ -256,44 +268,48 @@ plan::Status status_of(VkResult r) noexcept {
 
 }  // namespace
 
-VkResult VulkanExecutable::run(Recording& recording) noexcept {
-  return submission_.run(recording.commands.all(), counts_[static_cast<int>(Count::kRows)], *recording.clock);
+uint64_t VulkanExecutable::address_of(plan::ValueId v) const {
+  if (v == plan_.output) return logits_->address();
+  if (exchanged_[v]) return exchange_->address() + exchange_layout_.offsets[v];
+  return scratch_->address() + scratch_layout_.offsets[v];
+}
+
+VkResult VulkanExecutable::run_part(Recording& recording, size_t part) noexcept {
+  const auto pieces = recording.commands.all();
+  const size_t first = part == 0 ? 0 : recording.pauses[part - 1];
+  const size_t end = part < recording.pauses.size() ? recording.pauses[part] : pieces.size();
+  return submission_.run(pieces, first, end, counts_[static_cast<int>(Count::kRows)], *recording.clock);
 }
 
 plan::Status VulkanExecutable::submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept {
   MORAINE_CHECK(few_ && static_cast<int32_t>(step.tokens.size()) <= limits_.max_rows);
   MORAINE_CHECK(static_cast<int32_t>(step.output_rows.size()) <= limits_.max_outputs);
   const auto rows = static_cast<int32_t>(std::max(step.tokens.size(), step.output_rows.size()));
-  Recording& recording = rows <= kFewRows ? *few_ : *many_;
-  write_step(step, recording);
-  if (const plan::Status s = upload_imports(); s != plan::Status::kOk) return s;
-  if (const plan::Status s = status_of(run(recording)); s != plan::Status::kOk) return s;
-  const plan::Value& out = plan_.values[plan_.output];
-  const size_t n = out.extent == plan::Extent::kRows ? step.tokens.size() : step.output_rows.size();
-  const auto* from = reinterpret_cast<const float*>(logits_->mapped());
-  for (size_t r = 0; r < n; ++r)
-    std::memcpy(logits + r * logits_stride, from + r * plan::row_stride(out.width),
-                out.width * sizeof(float));
+  running_ = {rows <= kFewRows ? few_.get() : many_.get(), 0, logits, logits_stride};
+  write_step(step, *running_.recording);
+  return resume();
+}
+
+plan::Status VulkanExecutable::resume() noexcept {
+  Recording& recording = *running_.recording;
+  const size_t part = running_.part++;
+  if (const plan::Status s = status_of(run_part(recording, part)); s != plan::Status::kOk) return s;
+  if (part == recording.pauses.size() && logits_) read_logits();
   return plan::Status::kOk;
+}
+
+void VulkanExecutable::read_logits() noexcept {
+  const plan::Value& out = plan_.values[plan_.output];
+  const int32_t n =
+      counts_[static_cast<int>(out.extent == plan::Extent::kRows ? Count::kRows : Count::kOutputs)];
+  const auto* from = reinterpret_cast<const float*>(logits_->mapped());
+  for (int32_t r = 0; r < n; ++r)
+    std::memcpy(running_.logits + r * running_.logits_stride, from + int64_t{r} * plan::row_stride(out.width),
+                out.width * sizeof(float));
 }
 
 float* VulkanExecutable::exchange(plan::ValueId v) noexcept {
-  if (uint8_t* mapped = scratch_->mapped())
-    return reinterpret_cast<float*>(mapped + scratch_layout_.offsets[v]);
-  const auto at = std::find(plan_.imports.begin(), plan_.imports.end(), v);
-  return at == plan_.imports.end() ? nullptr : imports_[at - plan_.imports.begin()].data();
-}
-
-plan::Status VulkanExecutable::upload_imports() noexcept try {
-  for (size_t i = 0; i < imports_.size(); ++i) {
-    const plan::ValueId v = plan_.imports[i];
-    const uint64_t rows = counts_[static_cast<int>(Count::kRows)];
-    backend_.transfers().write({scratch_.get(), scratch_layout_.offsets[v]}, imports_[i].data(),
-                               rows * plan::row_stride(plan_.values[v].width) * sizeof(float));
-  }
-  return plan::Status::kOk;
-} catch (const Error& e) {
-  return e.code() == ErrorCode::kOutOfMemory ? plan::Status::kOutOfMemory : plan::Status::kDeviceLost;
+  return reinterpret_cast<float*>(exchange_->mapped() + exchange_layout_.offsets[v]);
 }
 
 void VulkanExecutable::keep(std::span<const int32_t> rows) noexcept {
@@ -317,7 +333,7 @@ void VulkanExecutable::keep(std::span<const int32_t> rows) noexcept {
   counts_[static_cast<int>(Count::kOutputs)] = 0;
   counts_[static_cast<int>(Count::kSequences)] = n_sequences;
   write_counts(*keep_);
-  run(*keep_);
+  run_part(*keep_, 0);
 }
 
 }  // namespace moraine::vulkan

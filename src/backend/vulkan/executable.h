@@ -63,6 +63,7 @@ class VulkanExecutable final : public plan::Executable {
   uint64_t scratch_bytes() const override { return bytes_; }
   uint64_t device_scratch_bytes() const override { return bytes_; }
   plan::Status submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept override;
+  plan::Status resume() noexcept override;
   void keep(std::span<const int32_t> rows) noexcept override;
   float* exchange(plan::ValueId v) noexcept override;
 
@@ -81,6 +82,7 @@ class VulkanExecutable final : public plan::Executable {
   struct Recording {
     explicit Recording(Device& device) : commands(device) {}
     CommandList commands;             // pieces, in order
+    std::vector<size_t> pauses;       // by pause: how many pieces come before it
     std::optional<SliceClock> clock;  // of commands, once they are recorded
     std::vector<Grid> grids;          // by dispatch
     int32_t n_barriers = 0;
@@ -102,8 +104,9 @@ class VulkanExecutable final : public plan::Executable {
   void record(Recording& recording, bool few);
   void record_keep();
   const Recording& recording_for(int32_t rows) const;
-  VkResult run(Recording& recording) noexcept;
-  plan::Status upload_imports() noexcept;
+  uint64_t address_of(plan::ValueId v) const;
+  VkResult run_part(Recording& recording, size_t part) noexcept;
+  void read_logits() noexcept;
   size_t rope_index(const plan::RopeParams& params) const;
   void write_step(const plan::Step& step, const Recording& recording) noexcept;
   int32_t write_sequences(const plan::Step& step) noexcept;  // how many there are
@@ -117,6 +120,9 @@ class VulkanExecutable final : public plan::Executable {
   const plan::Plan& plan_;
   plan::StepLimits limits_;
   plan::ScratchLayout scratch_layout_;
+  // Values that pauses give and take lie in memory that the host reads well, each for as long as it lives.
+  std::vector<bool> exchanged_;  // by value
+  plan::ScratchLayout exchange_layout_;
   WorkLayout work_;
   std::vector<DeltaRecord> delta_records_;  // by op in the order of the plan; empty without tentative rows
   uint64_t records_bytes_ = 0;
@@ -125,10 +131,16 @@ class VulkanExecutable final : public plan::Executable {
   int32_t counts_[kNumCounts] = {};  // of the step that is being submitted
   int32_t n_partitions_ = 1;         // of its longest sequence
   std::vector<Tentative> tentative_;
-  std::vector<std::vector<float>> imports_;  // of the plan, where the host does not see scratch_
+  // The step that runs, between submit and the last resume.
+  struct Running {
+    Recording* recording = nullptr;
+    size_t part = 0;  // that comes next
+    float* logits = nullptr;
+    int64_t logits_stride = 0;
+  } running_;
   Submission submission_;
-  uint64_t bytes_ = 0;  // of scratch, step inputs, records and logits
-  std::unique_ptr<Buffer> scratch_, step_buffer_, logits_, records_;
+  uint64_t bytes_ = 0;  // of scratch, step inputs, records, exchanged values and logits
+  std::unique_ptr<Buffer> scratch_, step_buffer_, exchange_, logits_, records_;
   std::unique_ptr<Recording> few_, many_, keep_;  // many_, keep_: null where limits leave no need
   bool reads_cache_ = false;                      // without attention a step needs no page tables
   bool has_state_ = false;

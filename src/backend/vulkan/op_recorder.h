@@ -35,6 +35,10 @@ class OpRecorder {
   void operator()(const plan::GatedDeltaNet& op);
   void operator()(const plan::Add& op);
   void operator()(const plan::GatherOutputs& op);
+  void operator()(const plan::Exchange&) {
+    if (out_.n_dispatches() > 0) out_.pause();  // before anything else nothing has to run
+    recording_.pauses.push_back(recording_.commands.all().size() - 1);
+  }
 
   // After an op: what was quantised of the values it wrote is no longer theirs.
   void done(const plan::Op& op);

@@ -14,8 +14,7 @@ uint64_t quantized_row_bytes(int32_t k, int32_t width) {
 }
 
 uint64_t OpRecorder::at(plan::ValueId v) const {
-  return v == exe_.plan_.output ? exe_.logits_->address()
-                                : exe_.scratch_->address() + exe_.scratch_layout_.offsets[v];
+  return exe_.address_of(v);
 }
 
 int32_t OpRecorder::max_rows(plan::ValueId v) const {

@@ -46,6 +46,12 @@ void Recorder::cut() {
   bound_ = VK_NULL_HANDLE;
 }
 
+void Recorder::pause() {
+  finish();
+  start();
+  bound_ = VK_NULL_HANDLE;
+}
+
 void Recorder::record(const Dispatch& d, const void* push, uint32_t push_bytes,
                       std::initializer_list<Range> reads, std::initializer_list<Range> writes) {
   if (hazards_.add(reads, writes)) barrier(kCompute, VK_ACCESS_SHADER_WRITE_BIT, kCompute, kReadWrite);

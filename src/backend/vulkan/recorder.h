@@ -55,6 +55,8 @@ class Recorder {
   // A place where a long step may be cut into submissions: the next dispatch begins another command buffer.
   // Barriers hold across them, as all go to one queue in order.
   void cut();
+  // A place where the host waits, reads and writes before it submits what follows.
+  void pause();
 
   template <class Push>
   void dispatch(const Dispatch& d, const Push& push, std::initializer_list<Range> reads,

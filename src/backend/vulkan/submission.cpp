@@ -60,19 +60,19 @@ void SliceClock::measured(size_t first, size_t end, int32_t n_rows, double secon
   rows_[bucket(n_rows)] = n_rows;
 }
 
-VkResult Submission::run(std::span<const VkCommandBuffer> pieces, int32_t n_rows,
-                         SliceClock& clock) noexcept {
+VkResult Submission::run(std::span<const VkCommandBuffer> pieces, size_t first_piece, size_t end_piece,
+                         int32_t n_rows, SliceClock& clock) noexcept {
   using Clock = std::chrono::steady_clock;
   ends_.clear();
   longest_ = 0;
   Clock::time_point before = Clock::now();
   VkResult result = VK_SUCCESS;
   const uint64_t submitted = timeline_.submitted();
-  for (size_t first = 0; first < pieces.size() && result == VK_SUCCESS; first = ends_.back()) {
-    ends_.push_back(clock.slice_end(first, n_rows, slice_seconds_));
+  for (size_t first = first_piece; first < end_piece && result == VK_SUCCESS; first = ends_.back()) {
+    ends_.push_back(std::min(end_piece, clock.slice_end(first, n_rows, slice_seconds_)));
     result = timeline_.submit(pieces.subspan(first, ends_.back() - first));
   }
-  size_t first = 0;
+  size_t first = first_piece;
   for (uint64_t slice = submitted + 1; slice <= timeline_.submitted() && result == VK_SUCCESS; ++slice) {
     result = timeline_.wait(slice);
     if (result != VK_SUCCESS) break;

@@ -40,8 +40,10 @@ class Submission {
   explicit Submission(Device& device, double slice_seconds = kSliceSeconds)
       : slice_seconds_(slice_seconds), timeline_(device) {}
 
-  // Pieces are command buffers in the order they run; clock: of this recording. Waits for all.
-  VkResult run(std::span<const VkCommandBuffer> pieces, int32_t n_rows, SliceClock& clock) noexcept;
+  // Runs pieces [first, end) of a recording, command buffers in order, and waits for all; clock: of all its
+  // pieces.
+  VkResult run(std::span<const VkCommandBuffer> pieces, size_t first, size_t end, int32_t n_rows,
+               SliceClock& clock) noexcept;
 
   // Of the last run.
   int32_t n_slices() const { return static_cast<int32_t>(ends_.size()); }
