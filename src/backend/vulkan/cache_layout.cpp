@@ -1,7 +1,5 @@
 #include "backend/vulkan/cache_layout.h"
 
-#include <moraine/error.h>
-
 namespace moraine::vulkan {
 namespace {
 
@@ -12,10 +10,6 @@ uint64_t aligned(uint64_t bytes) { return (bytes + kAlignment - 1) / kAlignment 
 }  // namespace
 
 plan::KvLayout lay_out_pages(const plan::KvShape& shape, KvType k, KvType v) {
-  for (const KvType t : {k, v})
-    if (t == KvType::kQ4_0)
-      throw Error(ErrorCode::kUnsupported,
-                  "This format of the cache does not run on Vulkan. Use -ctk f16 -ctv f16 or q8_0.");
   plan::KvLayout out = plan::lay_out_kv(shape, k, v);
   out.page_bytes = aligned(out.page_bytes);
   return out;

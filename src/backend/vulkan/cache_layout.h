@@ -10,7 +10,7 @@
 
 namespace moraine::vulkan {
 
-// Throws Error{kUnsupported}: as plan::lay_out_kv, and for a type that no shader reads.
+// Throws Error{kUnsupported}: as plan::lay_out_kv.
 plan::KvLayout lay_out_pages(const plan::KvShape& shape, KvType k, KvType v);
 
 // Offsets in bytes from a state's begin. A new state is all zeros.

@@ -214,7 +214,9 @@ TEST_F(Ops, Attention) {
   for (const auto& [h, k, v] : {std::tuple{Heads{4, 2, 64, 0}, kF16, kF16},
                                 {Heads{3, 1, 40, 37}, kF32, kF16},
                                 {Heads{2, 2, 32, 200}, kQ8_0, kQ8_0},
-                                {Heads{2, 1, 96, 0}, kF16, kQ8_0}})
+                                {Heads{2, 1, 96, 0}, kF16, kQ8_0},
+                                {Heads{3, 1, 64, 0}, kQ4_0, kQ4_0},
+                                {Heads{2, 2, 32, 37}, kQ8_0, kQ4_0}})
     for (const int32_t n_sequences : {1, 2}) {
       SCOPED_TRACE(::testing::Message() << "head_dim " << h.head_dim << ", sequences " << n_sequences);
       Case c = attention_case(h, k, v);
