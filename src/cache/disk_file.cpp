@@ -11,9 +11,9 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <memory>
 
 #include "base/xxh64.h"
-#include "plan/backend.h"
 
 namespace moraine::cache {
 namespace {
@@ -23,6 +23,8 @@ static_assert(std::endian::native == std::endian::little);
 constexpr std::array<char, 8> kMagic = {'M', 'O', 'R', 'A', 'I', 'N', 'K', 'V'};
 constexpr uint32_t kVersion = 1;  // of this format; another one's files are refused
 constexpr size_t kPieceBytes = 1 << 20;
+constexpr size_t kCopyBytes =
+    4 << 20;  // of a page or a state at once: a device may copy behind its work only
 constexpr int kUserOnly = 0600;
 
 struct Header {
@@ -52,12 +54,12 @@ class Fd {
   int fd_;
 };
 
-bool write_all(int fd, std::span<const std::byte> bytes) {
+bool write_all(int fd, std::span<const std::byte> bytes, off_t at) {
   while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), std::min(bytes.size(), kPieceBytes));
+    const ssize_t n = ::pwrite(fd, bytes.data(), std::min(bytes.size(), kPieceBytes), at);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return false;
-    bytes = bytes.subspan(n);
+    bytes = bytes.subspan(n), at += n;
   }
   return true;
 }
@@ -73,6 +75,18 @@ bool read_all(int fd, std::span<std::byte> bytes, uint64_t offset, Xxh64* sum = 
   }
   return true;
 }
+
+// Through which a page or a state of n bytes goes piece by piece.
+class CopyBuffer {
+ public:
+  explicit CopyBuffer(uint64_t n)
+      : size_(std::min<uint64_t>(n, kCopyBytes)), bytes_(std::make_unique_for_overwrite<uint8_t[]>(size_)) {}
+  std::span<uint8_t> first(uint64_t n) const { return {bytes_.get(), std::min<uint64_t>(n, size_)}; }
+
+ private:
+  size_t size_;
+  std::unique_ptr<uint8_t[]> bytes_;
+};
 
 Header header_of(const DiskName& name, const DiskLayout& layout, uint64_t scope, uint64_t n_tokens) {
   Header h;
@@ -149,15 +163,30 @@ DiskStatus open_own_file(int folder, const std::string& name, int& fd, uint64_t&
 DiskStatus write_disk_record(int fd, const DiskName& name, const DiskLayout& layout,
                              const DiskContent& content) {
   Header header = header_of(name, layout, content.scope, content.tokens.size());
-  const auto tokens = std::as_bytes(content.tokens);
-  const auto page = std::as_bytes(content.page), state = std::as_bytes(content.state);
-  if (page.size() != header.page_bytes || state.size() != header.state_bytes) return DiskStatus::kRefused;
+  if (content.page.size != header.page_bytes || content.state.size != header.state_bytes)
+    return DiskStatus::kRefused;
+  const off_t begin = ::lseek(fd, 0, SEEK_CUR);
+  off_t at = begin + static_cast<off_t>(sizeof(Header));
   Xxh64 sum;
   sum.add_value(header);
-  for (const auto& part : {tokens, page, state}) sum.add(part);
+  const auto write = [&](std::span<const std::byte> bytes) {
+    sum.add(bytes);
+    const bool ok = write_all(fd, bytes, at);
+    at += static_cast<off_t>(bytes.size());
+    return ok;
+  };
+  if (begin < 0 || !write(std::as_bytes(content.tokens))) return DiskStatus::kFailed;
+  for (const plan::Contents* part : {&content.page, &content.state}) {
+    const CopyBuffer buffer(part->size);
+    for (uint64_t done = 0; done < part->size; done += kCopyBytes) {
+      const std::span<uint8_t> piece = buffer.first(part->size - done);
+      if (!part->read(done, piece)) return DiskStatus::kLost;
+      if (!write(std::as_bytes(piece))) return DiskStatus::kFailed;
+    }
+  }
   header.checksum = sum.sum();
-  bool ok = write_all(fd, std::as_bytes(std::span(&header, 1)));
-  for (const auto& part : {tokens, page, state}) ok = ok && write_all(fd, part);
+  const bool ok =
+      write_all(fd, std::as_bytes(std::span(&header, 1)), begin) && ::lseek(fd, at, SEEK_SET) == at;
   return ok ? DiskStatus::kOk : DiskStatus::kFailed;
 }
 
@@ -180,7 +209,7 @@ DiskStatus write_disk_file(int folder, const DiskName& name, const DiskLayout& l
 DiskStatus read_disk_record(int fd, uint64_t at, const DiskName& name, const DiskLayout& layout,
                             const DiskContent& content) {
   const Header expected = header_of(name, layout, content.scope, content.tokens.size());
-  if (content.page.size() != expected.page_bytes || content.state.size() != expected.state_bytes)
+  if (content.page.size != expected.page_bytes || content.state.size != expected.state_bytes)
     return DiskStatus::kRefused;
   Header header;
   if (!read_all(fd, std::as_writable_bytes(std::span(&header, 1)), at)) return DiskStatus::kFailed;
@@ -190,10 +219,16 @@ DiskStatus read_disk_record(int fd, uint64_t at, const DiskName& name, const Dis
   sum.add_value(header);
   at += sizeof(Header);
   std::vector<TokenId> tokens(content.tokens.size());
-  for (const auto part : {std::as_writable_bytes(std::span(tokens)), std::as_writable_bytes(content.page),
-                          std::as_writable_bytes(content.state)}) {
-    if (!read_all(fd, part, at, &sum)) return DiskStatus::kFailed;
-    at += part.size();
+  if (!read_all(fd, std::as_writable_bytes(std::span(tokens)), at, &sum)) return DiskStatus::kFailed;
+  at += tokens.size() * sizeof(TokenId);
+  for (const plan::Contents* part : {&content.page, &content.state}) {
+    const CopyBuffer buffer(part->size);
+    for (uint64_t done = 0; done < part->size; done += kCopyBytes) {
+      const std::span<uint8_t> piece = buffer.first(part->size - done);
+      if (!read_all(fd, std::as_writable_bytes(piece), at, &sum)) return DiskStatus::kFailed;
+      if (!part->write(done, piece)) return DiskStatus::kLost;
+      at += piece.size();
+    }
   }
   const bool right =
       std::equal(tokens.begin(), tokens.end(), content.tokens.begin()) && sum.sum() == checksum;

@@ -20,6 +20,8 @@
 #include <string_view>
 #include <vector>
 
+#include "plan/backend.h"
+
 namespace moraine::cache {
 
 // What tokens led to a place, and under whose scope: a chain of hashes, page by page. Names files; proves
@@ -53,7 +55,7 @@ struct DiskLayout {
 struct DiskContent {
   uint64_t scope = 0;
   std::span<const TokenId> tokens;  // from the sequence's first to the file's last
-  std::span<uint8_t> page, state;   // to read into or to write from; empty where the name has none
+  plan::Contents page, state;       // to read into or to write from; none where the name has none
 };
 
 enum class DiskStatus : uint8_t {
@@ -61,6 +63,7 @@ enum class DiskStatus : uint8_t {
   kMissing,  // not there, or no longer
   kRefused,  // not what the name, the layout or the checksum say
   kFailed,   // the system refused; errno says why
+  kLost,     // the device that has the page or the state failed
 };
 
 // Writes under a passing name and then renames: under its own name a file is whole, whoever dies when.
@@ -70,7 +73,8 @@ DiskStatus write_disk_file(int folder, const DiskName& name, const DiskLayout& l
 // page and state hold anything unless the result is kOk.
 DiskStatus read_disk_file(int folder, const DiskName& name, const DiskLayout& layout,
                           const DiskContent& content);
-// The same for a record within a file that holds several (slot_file.h): writes at the descriptor's place.
+// The same for a record within a file that holds several (slot_file.h): writes at the descriptor's place, the
+// header last.
 DiskStatus write_disk_record(int fd, const DiskName& name, const DiskLayout& layout,
                              const DiskContent& content);
 DiskStatus read_disk_record(int fd, uint64_t at, const DiskName& name, const DiskLayout& layout,

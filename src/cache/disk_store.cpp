@@ -162,19 +162,20 @@ std::vector<DiskResult> DiskStore::take_written() {
 std::vector<DiskResult> DiskStore::take_read() {
   auto results = reader_.take_results();
   for (const DiskResult& r : results)
-    if (r.status != DiskStatus::kOk) forget(r.name);
+    if (r.status != DiskStatus::kOk && r.status != DiskStatus::kLost) forget(r.name);
   return results;
 }
 
 // ---- On the writer's thread
 
 DiskStatus DiskStore::write_one(const DiskJob& job) {
-  const uint64_t bytes = job.page.size() + job.state.size() + sizeof(TokenId) * job.n_tokens;
+  const uint64_t bytes = job.page.size + job.state.size + sizeof(TokenId) * job.n_tokens;
   if (bytes > options_.max_bytes / 10 * 9) return DiskStatus::kRefused;
   const auto now = steady_clock::now();
   if (now < silent_until_) return DiskStatus::kFailed;
   const auto status =
       write_disk_file(folder_.get(), job.name, layout_, job.content(), passing_name(n_written_++));
+  if (status == DiskStatus::kLost) return status;
   if (status != DiskStatus::kOk) {
     const int cause = errno;
     silent_until_ = now + kPauseAfterFailure;
@@ -238,7 +239,7 @@ DiskStatus DiskStore::read_one(const DiskJob& job) {
                       root_.path()));
   }
   if (status != DiskStatus::kOk) return status;
-  const double bytes = static_cast<double>(job.page.size() + job.state.size());
+  const double bytes = static_cast<double>(job.page.size + job.state.size);
   const double speed = bytes / std::chrono::duration<double>(steady_clock::now() - begin).count();
   read_speed_ = read_speed_ > 0 ? 0.8 * read_speed_ + 0.2 * speed : speed;
   bytes_read_ += static_cast<uint64_t>(bytes);

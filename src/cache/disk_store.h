@@ -26,7 +26,7 @@ struct DiskJob {
   uint64_t scope = 0;
   std::shared_ptr<const std::vector<TokenId>> sequence;  // shared by the jobs of one chain
   size_t n_tokens = 0;                                   // of it, up to the file's last
-  std::span<uint8_t> page, state;
+  plan::Contents page, state;
 
   std::span<const TokenId> tokens() const { return std::span(*sequence).first(n_tokens); }
   DiskContent content() const { return {scope, tokens(), page, state}; }
@@ -94,6 +94,9 @@ class DiskStore {
   size_t reading() const { return reader_.unfinished(); }
   std::vector<DiskResult> take_read();
   void drop_reads() { reader_.drop(); }
+
+  // What waits is given up; returns once no thread uses a job's memory.
+  void drop_all() { reader_.drop(), writer_.drop(); }
 
   double read_bytes_per_second() const { return read_speed_; }  // 0: nothing was read yet
   uint64_t bytes_written() const { return bytes_written_; }

@@ -60,8 +60,8 @@ void DiskTier::save() {
     DiskJob job{
         .id = next_id_++, .name = piece->name, .scope = piece->scope, .n_tokens = piece->tokens.size()};
     job.sequence = std::make_shared<const std::vector<TokenId>>(std::move(piece->tokens));
-    if (piece->page) job.page = pool_.page_data(piece->page);
-    if (piece->state) job.state = pool_.state_data(*piece->state);
+    if (piece->page) job.page = pool_.contents(piece->page);
+    if (piece->state) job.state = pool_.contents(*piece->state);
     writing_.emplace(job.id, std::move(*piece));
     store_.write(std::move(job));
   }
@@ -174,8 +174,8 @@ bool DiskTier::start(const void* owner, PrefixTree::Scope scope, std::span<const
   const auto sequence = std::make_shared<const std::vector<TokenId>>(r.tokens);
   for (const Part& p : r.parts) {
     DiskJob job{next_id_++, p.name, scope, sequence, static_cast<size_t>(p.end), {}, {}};
-    if (p.page) job.page = pool_.page_data(p.page);
-    if (p.state) job.state = pool_.state_data(p.state);
+    if (p.page) job.page = pool_.contents(p.page);
+    if (p.state) job.state = pool_.contents(p.state);
     store_.read(std::move(job));
   }
   reading_ = std::move(r);
@@ -247,6 +247,12 @@ void DiskTier::stop_reading() {
 
 void DiskTier::release(const void* owner) {
   if (reading_ && reading_->owner == owner) stop_reading();
+}
+
+void DiskTier::let_go() {
+  stop_reading();
+  store_.drop_all();
+  writing_.clear();
 }
 
 bool DiskTier::give_way() {

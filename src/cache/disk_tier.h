@@ -45,6 +45,8 @@ class DiskTier {
     return n_restored_;
   }  // of the last kDone: those that memory did not know
   void release(const void* owner);  // also gives up what is being read for it
+  // Gives up what is being read and written: all memory is about to go, as its device was lost.
+  void let_go();
   // Gives up what is being read, for memory; false: nothing was.
   bool give_way();
 

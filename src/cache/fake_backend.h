@@ -42,7 +42,7 @@ class FakeBackend final : public plan::Backend {
   }
   void free_page(plan::PageId id) noexcept override { EXPECT_EQ(pages_.erase(id), 1u); }
   void copy_page(plan::PageId to, plan::PageId from) override { pages_.at(to) = pages_.at(from); }
-  std::span<uint8_t> page_data(plan::PageId id) override { return bytes_of(pages_.at(id)); }
+  plan::Contents page_contents(plan::PageId id) override { return contents_of(pages_.at(id)); }
 
   uint64_t state_bytes() const override { return state_bytes_; }
   plan::StateId allocate_state() override {
@@ -53,7 +53,7 @@ class FakeBackend final : public plan::Backend {
   }
   void free_state(plan::StateId id) noexcept override { EXPECT_EQ(states_.erase(id), 1u); }
   void copy_state(plan::StateId to, plan::StateId from) override { states_.at(to) = states_.at(from); }
-  std::span<uint8_t> state_data(plan::StateId id) override { return bytes_of(states_.at(id)); }
+  plan::Contents state_contents(plan::StateId id) override { return contents_of(states_.at(id)); }
   static constexpr uint64_t kPageData = sizeof(uint64_t) * plan::kPageTokens, kStateData = sizeof(uint64_t);
 
   size_t n_pages() const { return pages_.size(); }
@@ -85,8 +85,8 @@ class FakeBackend final : public plan::Backend {
     return id;
   }
   template <class T>
-  static std::span<uint8_t> bytes_of(T& value) {
-    return {reinterpret_cast<uint8_t*>(&value), sizeof(T)};
+  static plan::Contents contents_of(T& value) {
+    return plan::Contents::of({reinterpret_cast<uint8_t*>(&value), sizeof(T)});
   }
   uint64_t page_bytes_, state_bytes_;
   std::map<int32_t, std::array<uint64_t, plan::kPageTokens>> pages_;

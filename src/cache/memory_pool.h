@@ -82,8 +82,8 @@ class MemoryPool {
   std::optional<StateRef> take_state();  // as before the first token
   void copy_page(plan::PageId to, plan::PageId from) { backend_.copy_page(to, from); }
   void copy_state(plan::StateId to, plan::StateId from) { backend_.copy_state(to, from); }
-  std::span<uint8_t> page_data(const PageRef& page) { return backend_.page_data(page.id()); }
-  std::span<uint8_t> state_data(const StateRef& state) { return backend_.state_data(state.id()); }
+  plan::Contents contents(const PageRef& page) { return backend_.page_contents(page.id()); }
+  plan::Contents contents(const StateRef& state) { return backend_.state_contents(state.id()); }
 
  private:
   friend class PageRef;

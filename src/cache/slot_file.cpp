@@ -22,6 +22,10 @@ constexpr int32_t kPage = plan::kPageTokens;
   throw Error(code, fmt::format("{} {}.", path, why));
 }
 
+[[noreturn]] void device_lost() {
+  throw Error(ErrorCode::kDeviceLost, "The device was lost while its memory was copied; try again later.");
+}
+
 }  // namespace
 
 SlotFile::File::~File() {
@@ -58,8 +62,8 @@ bool SlotFile::hold(std::span<const TokenId> tokens) {
     parts_.push_back(std::move(last));
   }
   for (Part& p : parts_) {
-    if (p.page) p.page_bytes = pool_.page_data(p.page);
-    if (p.state) p.state_bytes = pool_.state_data(*p.state);
+    if (p.page) p.page_contents = pool_.contents(p.page);
+    if (p.state) p.state_contents = pool_.contents(*p.state);
   }
   return true;
 }
@@ -71,15 +75,18 @@ uint64_t SlotFile::write(const std::string& path) const {
   file.fd = ::open(passing.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (file.fd < 0) refuse(ErrorCode::kIo, path, fmt::format("cannot be written: {}", std::strerror(errno)));
   uint64_t bytes = 0;
-  bool ok = true;
+  auto status = DiskStatus::kOk;
   for (const Part& p : parts_)
-    ok = ok && write_disk_record(file.fd, p.name, layout_,
-                                 {scope_, std::span(tokens_).first(p.end), p.page_bytes, p.state_bytes}) ==
-                   DiskStatus::kOk;
+    if (status == DiskStatus::kOk)
+      status =
+          write_disk_record(file.fd, p.name, layout_,
+                            {scope_, std::span(tokens_).first(p.end), p.page_contents, p.state_contents});
+  const bool ok = status == DiskStatus::kOk;
   if (ok) bytes = static_cast<uint64_t>(::lseek(file.fd, 0, SEEK_END));
   if (ok && std::rename(passing.c_str(), path.c_str()) == 0) return bytes;
   const int cause = errno;
   ::unlink(passing.c_str());
+  if (status == DiskStatus::kLost) device_lost();
   refuse(ErrorCode::kIo, path, fmt::format("cannot be written: {}", std::strerror(cause)));
 }
 
@@ -120,21 +127,23 @@ void SlotFile::make_room() {
   for (Part& p : parts_) {
     if (p.name.has_page()) {
       p.page = taken([&] { return pool_.take_page(); });
-      p.page_bytes = pool_.page_data(p.page);
+      p.page_contents = pool_.contents(p.page);
     }
     if (p.name.is_state) {
       p.own_state = taken([&] { return pool_.take_state(); });
-      p.state_bytes = pool_.state_data(p.own_state);
+      p.state_contents = pool_.contents(p.own_state);
     }
   }
 }
 
 uint64_t SlotFile::read() {
-  for (const Part& p : parts_)
-    if (read_disk_record(file_.fd, p.at, p.name, layout_,
-                         {scope_, std::span(tokens_).first(p.end), p.page_bytes, p.state_bytes}) !=
-        DiskStatus::kOk)
-      refuse(ErrorCode::kCorruptFile, path_, "is damaged: its checksum says so");
+  for (const Part& p : parts_) {
+    const DiskStatus status =
+        read_disk_record(file_.fd, p.at, p.name, layout_,
+                         {scope_, std::span(tokens_).first(p.end), p.page_contents, p.state_contents});
+    if (status == DiskStatus::kLost) device_lost();
+    if (status != DiskStatus::kOk) refuse(ErrorCode::kCorruptFile, path_, "is damaged: its checksum says so");
+  }
   return file_.size;
 }
 

@@ -20,14 +20,14 @@ class SlotFile {
 
   // What the tree has of these tokens. False: nothing. Throws Error{kOutOfMemory}.
   bool hold(std::span<const TokenId> tokens);
-  // Throws Error{kIo}. Returns the file's bytes.
+  // Throws Error{kIo, kDeviceLost}. Returns the file's bytes.
   uint64_t write(const std::string& path) const;
 
   // The file's plan, and its tokens. Throws Error{kNotFound, kIo, kCorruptFile, kContextOverflow}.
   void open(const std::string& path, int64_t most_tokens);
   // Throws Error{kOutOfMemory}.
   void make_room();
-  // Throws Error{kCorruptFile}. Returns the bytes read.
+  // Throws Error{kCorruptFile, kDeviceLost}. Returns the bytes read.
   uint64_t read();
   void join();  // what was read becomes the tree's
 
@@ -40,7 +40,7 @@ class SlotFile {
     PageRef page;
     StateRef own_state;
     std::shared_ptr<const StateRef> state;
-    std::span<uint8_t> page_bytes, state_bytes;
+    plan::Contents page_contents, state_contents;
     uint64_t at = 0;  // in the file
   };
   class File {

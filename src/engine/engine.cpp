@@ -364,6 +364,7 @@ int32_t EngineImpl::free_slot(int32_t wanted) const {
 }
 
 cache::DiskLayout EngineImpl::disk_layout() {
+  if (lost_) throw device_lost();
   if (!identity_) identity_ = identify(prepared_, max_rows_);
   return {identity_->hash, pool_.page_bytes(), pool_.state_bytes()};
 }
@@ -433,7 +434,16 @@ void EngineImpl::fail(Sequence* s, const Error& error, bool keep) {
 // is gone: what ran fails, what prompts left is forgotten, and the model is loaded anew.
 void EngineImpl::recover() {
   for (const auto& s : std::vector(running_)) fail(s.get(), device_lost(), false);
-  tree_.clear();
+  if (disk_) disk_->let_go();
+  // A slot that is being saved or restored holds memory until it finds that out.
+  for (tree_.clear(); pool_.used_bytes() > 0; tree_.clear()) {
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [&] { return closing_ || !errands_.empty(); });
+      if (closing_) return;
+    }
+    run_errands();
+  }
   const Clock::time_point begin = Clock::now();
   const auto trouble = trouble_of([&] { prepared_.recover(options_); });
   lost_ = trouble.has_value();

@@ -37,6 +37,11 @@ void add_files(Xxh64& sum, const gguf::File& file) {
   }
 }
 
+Error device_failed() {
+  return Error(ErrorCode::kDeviceLost,
+               "The device failed in a first step; prompts are remembered in memory alone.");
+}
+
 void add_probe(Xxh64& sum, Prepared& m, int32_t max_rows) {
   plan::Backend& backend = *m.backend;
   struct Memory {
@@ -48,10 +53,10 @@ void add_probe(Xxh64& sum, Prepared& m, int32_t max_rows) {
       if (state >= 0) backend.free_state(state);
     }
   } memory{backend};
-  const auto page = backend.page_data(memory.page);
-  const auto state = memory.state >= 0 ? backend.state_data(memory.state) : std::span<uint8_t>();
-  if (backend.numerics_id().empty() || page.size() != backend.page_bytes() ||
-      state.size() != backend.state_bytes())
+  const plan::Contents page = backend.page_contents(memory.page);
+  const plan::Contents state = memory.state >= 0 ? backend.state_contents(memory.state) : plan::Contents{};
+  if (backend.numerics_id().empty() || page.size != backend.page_bytes() ||
+      state.size != backend.state_bytes())
     throw Error(ErrorCode::kUnsupported,
                 "What this device computes cannot be kept on disk: prompts are remembered in memory alone.");
   std::array<TokenId, kProbeRows> tokens{};
@@ -70,12 +75,15 @@ void add_probe(Xxh64& sum, Prepared& m, int32_t max_rows) {
                     {&pages, 1}};
     if (memory.state >= 0) step.states = {&memory.state, 1};
     if (m.executable->submit(step, logits.data(), static_cast<int64_t>(logits.size())) != plan::Status::kOk)
-      throw Error(ErrorCode::kDeviceLost,
-                  "The device failed in a first step; prompts are remembered in memory alone.");
+      throw device_failed();
   }
   sum.add(std::as_bytes(std::span(logits).first(n_vocab)));
-  sum.add(std::as_bytes(page));
-  sum.add(std::as_bytes(state));
+  std::vector<uint8_t> bytes;
+  for (const plan::Contents* contents : {&page, &state}) {
+    bytes.resize(contents->size);
+    if (contents->size > 0 && !contents->read(0, bytes)) throw device_failed();
+    sum.add(std::as_bytes(std::span(bytes)));
+  }
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -74,6 +76,28 @@ struct DeviceMemory {
   uint64_t weights = 0, page = 0, state = 0;
 };
 
+// What a page or a state holds, wherever that lies, for a copy that outlives the process. Good while the page
+// or the state is; any thread may use it while no step writes there.
+struct Contents {
+  uint64_t size = 0;  // bytes; 0: there is nothing, or nothing that can be kept
+  // Copy the bytes from `offset` on, within size. False: the device failed.
+  std::function<bool(uint64_t offset, std::span<uint8_t> to)> read;
+  std::function<bool(uint64_t offset, std::span<const uint8_t> from)> write;
+
+  // Of memory that the host sees.
+  static Contents of(std::span<uint8_t> memory) {
+    return {memory.size(),
+            [memory](uint64_t offset, std::span<uint8_t> to) {
+              std::memcpy(to.data(), memory.data() + offset, to.size());
+              return true;
+            },
+            [memory](uint64_t offset, std::span<const uint8_t> from) {
+              std::memcpy(memory.data() + offset, from.data(), from.size());
+              return true;
+            }};
+  }
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -92,9 +116,7 @@ class Backend {
   virtual PageId allocate_page() = 0;  // throws Error{kOutOfMemory}
   virtual void free_page(PageId page) noexcept = 0;
   virtual void copy_page(PageId to, PageId from) = 0;
-  // The bytes of a page in use, for a copy that outlives this process; empty where the host cannot reach
-  // them. A new page reads as zeros. Any thread may use them while no step writes the page.
-  virtual std::span<uint8_t> page_data(PageId) { return {}; }
+  virtual Contents page_contents(PageId) { return {}; }  // all of a page in use; zeros in a new one
 
   // Recurrent state of one sequence, every layer. A step advances it by the rows it computes.
   virtual void set_state(const StateShape& shape) = 0;
@@ -102,7 +124,7 @@ class Backend {
   virtual StateId allocate_state() = 0;      // as before the first token; throws Error{kOutOfMemory}
   virtual void free_state(StateId state) noexcept = 0;
   virtual void copy_state(StateId to, StateId from) = 0;
-  virtual std::span<uint8_t> state_data(StateId) { return {}; }  // as page_data
+  virtual Contents state_contents(StateId) { return {}; }  // as page_contents
   // Names the order of a page's and a state's bytes and the arithmetic that fills them: where two of these
   // differ, neither reads the other's. Empty: nothing of this backend outlives the process.
   virtual std::string numerics_id() const { return ""; }

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <random>
 
+#include "base/testing.h"
 #include "collector.h"
 
 namespace moraine {
@@ -94,6 +95,16 @@ std::vector<uint32_t> bits_of(const Collector& c) {
   return bits;
 }
 
+template <class F>
+std::optional<ErrorCode> error_of(F&& f) {
+  try {
+    f();
+    return std::nullopt;
+  } catch (const Error& e) {
+    return e.code();
+  }
+}
+
 // Of unquantised models the numbers; of quantised ones what is left where a last bit tips a rounding of
 // activations to eight bits, which a random model makes the most of.
 TEST_F(OnGpu, ScoresAsTheCpuDoes) {
@@ -155,6 +166,59 @@ TEST_F(OnGpu, ACacheHitAndDraftsChangeNoBit) {
     const auto drafted = answer(*Engine::load(o), r);
     EXPECT_GT(drafted->stats.n_drafted, 0) << model;
     EXPECT_EQ(bits_of(*drafted), bits_of(*fresh)) << model;
+  }
+}
+
+// What prompts left behind goes to disk and to a slot's file and comes back to the same bits, on the whole
+// device and on half of it; the CPU, whose bits are others, takes none of it.
+TEST_F(OnGpu, WhatTheDiskKeepsChangesNoBit) {
+  struct {
+    const char* model;
+    KvType kv;
+    int32_t layers;
+  } const cases[] = {{"gemma3-q4_k_m", KvType::kQ8_0, kAllLayers},
+                     {"qwen3moe-q4_k_m", KvType::kQ4_0, kAllLayers},
+                     {"qwen3next-q4_k_m", KvType::kF16, kAllLayers},
+                     {"qwen35-q8_0", KvType::kF16, 2}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(::testing::Message() << c.model << ", layers " << c.layers);
+    const TestFolder folder;
+    EngineOptions o = options(c.model);
+    o.kv_type_k = o.kv_type_v = c.kv;
+    o.device.gpu_layers = c.layers;
+    GenerationRequest first = greedy(random_tokens(262, 1), 4), second = greedy({}, 4);
+    first.slot = 0, second.n_probs = 2;
+    EngineOptions with_disk = o;
+    with_disk.cache_disk = folder / "cache";
+    with_disk.cache_disk_settle_ms = 0;
+    std::vector<uint32_t> uninterrupted;
+    {
+      const auto engine = Engine::load(with_disk);
+      const auto c = answer(*engine, first);
+      engine->save_slot(0, 0, folder / "slot");
+      second.prompt = first.prompt;
+      for (const auto& more : {c->tokens, random_tokens(10, 2)})
+        second.prompt.insert(second.prompt.end(), more.begin(), more.end());
+      uninterrupted = bits_of(*answer(*engine, second));
+    }
+    {
+      const auto engine = Engine::load(with_disk);
+      const auto c = answer(*engine, second);
+      EXPECT_GE(c->stats.n_restored, 261);
+      EXPECT_EQ(bits_of(*c), uninterrupted);
+    }
+    {
+      const auto engine = Engine::load(o);
+      EXPECT_EQ(engine->restore_slot(0, 0, folder / "slot").n_tokens, 265);
+      const auto c = answer(*engine, second);
+      EXPECT_EQ(c->stats.n_cached, 265);
+      EXPECT_EQ(bits_of(*c), uninterrupted);
+    }
+    EXPECT_EQ(notices(), "");
+    with_disk.device = {};
+    const auto cpu = Engine::load(with_disk);
+    EXPECT_EQ(answer(*cpu, second)->stats.n_restored, 0);
+    EXPECT_EQ(error_of([&] { cpu->restore_slot(0, 0, folder / "slot"); }), ErrorCode::kCorruptFile);
   }
 }
 
@@ -267,6 +331,48 @@ TEST_F(BrokenGpu, HalfAModelRecoversToo) {
   EXPECT_EQ(answer(*engine, greedy(random_tokens(40, 2), 200))->error, ErrorCode::kDeviceLost);
   ASSERT_TRUE(wait_for_notices(1));
   EXPECT_EQ(answer(*engine, greedy(random_tokens(40, 1), 6))->tokens, first->tokens) << notices();
+}
+
+// What the disk's threads and a slot's file hold of the device is let go of before it is opened anew.
+TEST_F(BrokenGpu, LostWhileTheDiskHasItsMemory) {
+  const TestFolder folder;
+  EngineOptions o = options("qwen3next-q4_k_m");
+  o.cache_disk = folder / "cache";
+  o.cache_disk_settle_ms = 0;
+  GenerationRequest r = greedy(random_tokens(600, 1), 6);
+  r.n_probs = 2;
+  r.slot = 0;
+  std::vector<uint32_t> fresh;
+  {
+    const auto engine = Engine::load(o);
+    fresh = bits_of(*answer(*engine, r));
+  }
+  const auto engine = Engine::load(o);
+  answer(*engine, greedy(random_tokens(40, 2), 2));
+  size_t losses = 0;
+  for (const int n : {0, 2, 4}) {  // in reading a prompt back, or in the step behind it
+    notices_.clear();
+    lose_after_(n);
+    const auto lost = answer(*engine, r);
+    if (lost->error) {
+      EXPECT_EQ(*lost->error, ErrorCode::kDeviceLost);
+      ASSERT_TRUE(wait_for_notices(1)) << notices();
+      ++losses;
+    }
+    lose_after_(-1);
+    const auto after = answer(*engine, r);
+    ASSERT_FALSE(after->error) << notices();
+    EXPECT_EQ(bits_of(*after), fresh);
+  }
+  EXPECT_GT(losses, 0u);
+  for (const int n : {0, 1}) {
+    lose_after_(n);
+    EXPECT_EQ(error_of([&] { engine->save_slot(0, 0, folder / "slot"); }), ErrorCode::kDeviceLost);
+    EXPECT_EQ(answer(*engine, r)->error, ErrorCode::kDeviceLost);
+    const auto after = answer(*engine, r);
+    ASSERT_FALSE(after->error) << notices();
+    EXPECT_EQ(bits_of(*after), fresh);
+  }
 }
 
 TEST_F(BrokenGpu, ADeviceThatDoesNotComeBackIsTriedAtEachRequest) {

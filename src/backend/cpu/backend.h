@@ -80,14 +80,18 @@ class CpuBackend final : public plan::Backend {
   plan::PageId allocate_page() override;
   void free_page(plan::PageId page) noexcept override;
   void copy_page(plan::PageId to, plan::PageId from) override;
-  std::span<uint8_t> page_data(plan::PageId id) override { return {page(id), kv_.page_bytes}; }
+  plan::Contents page_contents(plan::PageId id) override {
+    return plan::Contents::of({page(id), kv_.page_bytes});
+  }
 
   void set_state(const plan::StateShape& shape) override;
   uint64_t state_bytes() const override { return state_bytes_; }
   plan::StateId allocate_state() override;
   void free_state(plan::StateId state) noexcept override;
   void copy_state(plan::StateId to, plan::StateId from) override;
-  std::span<uint8_t> state_data(plan::StateId id) override { return {states_.get(id).data(), state_bytes_}; }
+  plan::Contents state_contents(plan::StateId id) override {
+    return plan::Contents::of({states_.get(id).data(), state_bytes_});
+  }
   std::string numerics_id() const override;
 
   std::unique_ptr<plan::Executable> prepare(const plan::Plan& plan, const plan::StepLimits& limits) override;

@@ -10,6 +10,23 @@ namespace moraine::split {
 
 using plan::WeightId;
 
+namespace {
+
+// One behind the other.
+plan::Contents joined(plan::Contents a, plan::Contents b) {
+  const auto both = [middle = a.size](const auto& of_a, const auto& of_b, uint64_t offset, auto bytes) {
+    const uint64_t n = std::min<uint64_t>(bytes.size(), middle - std::min(offset, middle));
+    const auto rest = bytes.subspan(n);
+    return (n == 0 || of_a(offset, bytes.first(n))) && (rest.empty() || of_b(offset + n - middle, rest));
+  };
+  return {
+      a.size + b.size,
+      [=](uint64_t offset, std::span<uint8_t> to) { return both(a.read, b.read, offset, to); },
+      [=](uint64_t offset, std::span<const uint8_t> from) { return both(a.write, b.write, offset, from); }};
+}
+
+}  // namespace
+
 SplitBackend::SplitBackend(std::unique_ptr<plan::Backend> host, std::unique_ptr<plan::Backend> device,
                            const plan::Plan& plan, std::span<const plan::Weight> weights,
                            const Placement& placement)
@@ -95,6 +112,25 @@ void SplitBackend::free_state(plan::StateId id) noexcept {
 void SplitBackend::copy_state(plan::StateId to, plan::StateId from) {
   host_.backend->copy_state(states_.pairs[to].first, states_.pairs[from].first);
   device_.backend->copy_state(states_.pairs[to].second, states_.pairs[from].second);
+}
+
+plan::Contents SplitBackend::page_contents(plan::PageId id) {
+  const auto& [host, device] = pages_.pairs[id];
+  return joined(host_.backend->page_contents(host), device_.backend->page_contents(device));
+}
+
+plan::Contents SplitBackend::state_contents(plan::StateId id) {
+  const auto& [host, device] = states_.pairs[id];
+  return joined(host_.backend->state_contents(host), device_.backend->state_contents(device));
+}
+
+std::string SplitBackend::numerics_id() const {
+  const std::string host = host_.backend->numerics_id(), device = device_.backend->numerics_id();
+  if (host.empty() || device.empty()) return "";
+  std::string id = host + ", " + device;
+  for (const Segment& s : segments_)
+    if (s.side == Where::kDevice) id += fmt::format(" {}-{}", s.begin, s.end);
+  return id;
 }
 
 std::unique_ptr<plan::Executable> SplitBackend::prepare(const plan::Plan&, const plan::StepLimits& limits) {

@@ -31,12 +31,15 @@ class SplitBackend final : public plan::Backend {
   plan::PageId allocate_page() override;
   void free_page(plan::PageId page) noexcept override;
   void copy_page(plan::PageId to, plan::PageId from) override;
+  plan::Contents page_contents(plan::PageId page) override;
 
   void set_state(const plan::StateShape& shape) override;
   uint64_t state_bytes() const override { return sum(&plan::Backend::state_bytes); }
   plan::StateId allocate_state() override;
   void free_state(plan::StateId state) noexcept override;
   void copy_state(plan::StateId to, plan::StateId from) override;
+  plan::Contents state_contents(plan::StateId state) override;
+  std::string numerics_id() const override;
 
   std::unique_ptr<plan::Executable> prepare(const plan::Plan& plan, const plan::StepLimits& limits) override;
   void recover() override;

@@ -1,6 +1,7 @@
 #include "backend/vulkan/backend.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <numeric>
@@ -128,6 +129,45 @@ plan::PageId VulkanBackend::allocate_page() {
 
 void VulkanBackend::copy_page(plan::PageId to, plan::PageId from) {
   if (page_bytes() > 0) opened().transfers.copy(pages_.place(to), pages_.place(from), page_bytes());
+}
+
+// Through the device's own copies even where the host sees the memory: on an APU that is uncached, and
+// reading it slower than a disk. Kept by whoever copies on other threads, so the place is looked up here.
+plan::Contents VulkanBackend::contents(const Place& place, uint64_t bytes) {
+  const auto ok = [](auto&& copy) {
+    try {
+      copy();
+      return true;
+    } catch (const std::exception&) {  // it was lost, or the host has no memory
+      return false;
+    }
+  };
+  const auto at = [place](uint64_t offset) { return Place{place.buffer, place.offset + offset}; };
+  Transfers& transfers = opened().transfers;
+  return {bytes,
+          [=, &transfers](uint64_t offset, std::span<uint8_t> to) {
+            return ok([&] { transfers.read(to.data(), at(offset), to.size()); });
+          },
+          [=, &transfers](uint64_t offset, std::span<const uint8_t> from) {
+            return ok([&] { transfers.write(at(offset), from.data(), from.size()); });
+          }};
+}
+
+plan::Contents VulkanBackend::page_contents(plan::PageId id) {
+  return page_bytes() > 0 ? contents(pages_.place(id), page_bytes()) : plan::Contents{};
+}
+
+plan::Contents VulkanBackend::state_contents(plan::StateId id) {
+  return state_bytes() > 0 ? contents(states_.place(id), state_bytes()) : plan::Contents{};
+}
+
+// Bits are the driver's and the device's affair too: another one, or another build of it, is another
+// arithmetic.
+std::string VulkanBackend::numerics_id() const {
+  constexpr int kRevision = 1;  // of the layout of pages and states, and of what shaders compute
+  return fmt::format("vulkan {} {:x}:{:x} {:02x} k{} v{}", kRevision, physical_.vendor_id,
+                     physical_.device_id, fmt::join(physical_.pipeline_uuid, ""), static_cast<int>(kv_k_),
+                     static_cast<int>(kv_v_));
 }
 
 void VulkanBackend::set_state(const plan::StateShape& shape) {

@@ -54,6 +54,7 @@ class VulkanBackend final : public plan::Backend {
     if (page_bytes() > 0) pages_.free(page);
   }
   void copy_page(plan::PageId to, plan::PageId from) override;
+  plan::Contents page_contents(plan::PageId page) override;
 
   void set_state(const plan::StateShape& shape) override;
   uint64_t state_bytes() const override { return states_.piece_bytes(); }
@@ -62,6 +63,8 @@ class VulkanBackend final : public plan::Backend {
     if (state_bytes() > 0) states_.free(state);
   }
   void copy_state(plan::StateId to, plan::StateId from) override;
+  plan::Contents state_contents(plan::StateId state) override;
+  std::string numerics_id() const override;
 
   std::unique_ptr<plan::Executable> prepare(const plan::Plan& plan, const plan::StepLimits& limits) override;
   void recover() override;
@@ -99,6 +102,7 @@ class VulkanBackend final : public plan::Backend {
   };
   Opened& opened() const;  // throws Error{kDeviceLost} where it could not be opened anew
   void place_weights();
+  plan::Contents contents(const Place& place, uint64_t bytes);
 
   Options options_;
   Instance instance_;

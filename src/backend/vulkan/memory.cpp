@@ -161,13 +161,31 @@ void Transfers::write(const Place& to, const void* data, uint64_t bytes) {
     return;
   }
   const std::lock_guard lock(mutex_);
-  if (!staging_) staging_ = std::make_unique<Buffer>(device_, kStagingBytes, MemoryUse::kUpload, "uploads");
+  if (!upload_) upload_ = std::make_unique<Buffer>(device_, kStagingBytes, MemoryUse::kUpload, "uploads");
   for (uint64_t done = 0; done < bytes; done += kStagingBytes) {
     const VkBufferCopy region = {0, to.offset + done, std::min(kStagingBytes, bytes - done)};
-    std::memcpy(staging_->mapped(), static_cast<const uint8_t*>(data) + done, region.size);
-    run("copying weights to it", [&](VkCommandBuffer commands) {
-      device_.api().CmdCopyBuffer(commands, staging_->handle(), to.buffer->handle(), 1, &region);
+    std::memcpy(upload_->mapped(), static_cast<const uint8_t*>(data) + done, region.size);
+    run("copying to it", [&](VkCommandBuffer commands) {
+      device_.api().CmdCopyBuffer(commands, upload_->handle(), to.buffer->handle(), 1, &region);
     });
+  }
+}
+
+void Transfers::read(void* to, const Place& from, uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  if (!readback_)
+    readback_ = std::make_unique<Buffer>(device_, kStagingBytes, MemoryUse::kReadback, "copies of the cache");
+  for (uint64_t done = 0; done < bytes; done += kStagingBytes) {
+    const VkBufferCopy region = {from.offset + done, 0, std::min(kStagingBytes, bytes - done)};
+    run("copying from it", [&](VkCommandBuffer commands) {
+      device_.api().CmdCopyBuffer(commands, from.buffer->handle(), readback_->handle(), 1, &region);
+      VkMemoryBarrier copied = {VK_STRUCTURE_TYPE_MEMORY_BARRIER};
+      copied.srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT;
+      copied.dstAccessMask = VK_ACCESS_HOST_READ_BIT;
+      device_.api().CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT,
+                                       0, 1, &copied, 0, nullptr, 0, nullptr);
+    });
+    std::memcpy(static_cast<uint8_t*>(to) + done, readback_->mapped(), region.size);
   }
 }
 

@@ -77,6 +77,7 @@ class Transfers {
  public:
   explicit Transfers(Device& device);
   void write(const Place& to, const void* data, uint64_t bytes);  // whether the host sees the place or not
+  void read(void* to, const Place& from, uint64_t bytes);
   void copy(const Place& to, const Place& from, uint64_t bytes);
   void clear(const Place& place, uint64_t bytes);  // zeros; a multiple of four
 
@@ -86,7 +87,7 @@ class Transfers {
 
   Device& device_;
   std::mutex mutex_;
-  std::unique_ptr<Buffer> staging_;  // made when it is first needed
+  std::unique_ptr<Buffer> upload_, readback_;  // made when first needed
   CommandList commands_;
   Timeline timeline_;
 };
