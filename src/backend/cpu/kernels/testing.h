@@ -20,10 +20,19 @@
 
 namespace moraine::cpu::testing {
 
-// The vector instruction sets that this build holds and this machine runs.
+#ifdef MORAINE_EMULATED
+constexpr bool kEmulated = true;  // slow: fewer sizes
+#else
+constexpr bool kEmulated = false;
+#endif
+
+// The vector instruction sets that this build holds and this machine runs; of the emulation, AVX-512 and AMX,
+// which it runs on AVX2.
 inline std::vector<const Kernels*> vector_kernels() {
   std::vector<const Kernels*> all;
-#ifdef MORAINE_X86
+#ifdef MORAINE_EMULATED
+  if (detect_cpu().avx2) all = {&avx512_kernels(), &amx_kernels()};
+#elif defined(MORAINE_X86)
   if (detect_cpu().avx2) all.push_back(&avx2_kernels());
   if (detect_cpu().avx512_vnni) all.push_back(&avx512_kernels());
   if (allow_amx()) all.push_back(&amx_kernels());

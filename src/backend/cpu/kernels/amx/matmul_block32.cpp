@@ -56,21 +56,21 @@ MORAINE_INLINE void finish(const MatmulArgs& a, const Block32* blocks, const Pla
 
 // The products of `rows` into `now`, while `before` is finished.
 template <class F>
-MORAINE_INLINE void multiply(const MatmulArgs& a, Tiles& tiles, const Block32* blocks, const Place& at,
+MORAINE_INLINE void multiply(const MatmulArgs& a, TileUnit& tiles, const Block32* blocks, const Place& at,
                              Rows rows, Sums& now, const Sums& before) {
   int8_t copy[kTileRows][256];
   const Quants x = whole_tile(activations<32>(a.x, rows.m, at.b), rows.n, 32 * at.n_blocks, copy);
 #pragma GCC unroll 8
   for (int i = 0; i < kChunk; ++i) {
     if (i < at.n_blocks) {
-      constexpr auto product = []<int kOdd>(Tiles& t, const void* q, int64_t stride, const void* w, void* to)
-                                   __attribute__((always_inline)) {
-                                     t.zero<kSums + kOdd>();
-                                     t.load<kX + kOdd>(q, stride);
-                                     t.load<kWeights + kOdd>(w, 64);
-                                     t.add_signed<kSums + kOdd, kX + kOdd, kWeights + kOdd>();
-                                     t.store<kSums + kOdd>(to, 64);
-                                   };
+      constexpr auto product = []<int kOdd>(TileUnit& t, const void* q, int64_t stride, const void* w,
+                                            void* to) __attribute__((always_inline)) {
+        t.zero<kSums + kOdd>();
+        t.load<kX + kOdd>(q, stride);
+        t.load<kWeights + kOdd>(w, 64);
+        t.add_signed<kSums + kOdd, kX + kOdd, kWeights + kOdd>();
+        t.store<kSums + kOdd>(to, 64);
+      };
       if (i % 2 == 0)
         product.template operator()<0>(tiles, x.q + 32 * i, x.stride, blocks[i].u, now.dot[i]);
       else
@@ -84,7 +84,7 @@ MORAINE_INLINE void multiply(const MatmulArgs& a, Tiles& tiles, const Block32* b
 template <class F>
 void matmul(const MatmulArgs& a) {
   const int n_blocks = a.k / 32;
-  Tiles tiles(32);
+  TileUnit tiles(shapes(32));
   Block32 blocks[kChunk];
   Sums sums[2];
   for (int g = 0; g < a.n_groups; g += 2)

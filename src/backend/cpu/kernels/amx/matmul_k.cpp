@@ -70,8 +70,8 @@ struct Place {
 
 // The sums of the 32 packed rows at x, or of 16.
 template <class F, bool kTwo>
-MORAINE_INLINE void multiply(Tiles& tiles, const Panel<F>& p, const int8_t (*x)[kWidth], int32_t (*low)[16],
-                             int32_t (*high)[16]) {
+MORAINE_INLINE void multiply(TileUnit& tiles, const Panel<F>& p, const int8_t (*x)[kWidth],
+                             int32_t (*low)[16], int32_t (*high)[16]) {
   constexpr int kLow = kSums, kHigh = kSums + 1, kLow2 = kSums + 2, kHigh2 = kSums + 3;
   tiles.zero<kLow>();
   tiles.zero<kHigh>();
@@ -118,7 +118,7 @@ MORAINE_INLINE void finish(const MatmulArgs& a, const Panel<F>& p, const Place& 
 
 // A pair of groups times the rows from m, which are packed.
 template <class F>
-MORAINE_INLINE void multiply_all(const MatmulArgs& a, Tiles& tiles, const Panel<F>& p, const Place& at,
+MORAINE_INLINE void multiply_all(const MatmulArgs& a, TileUnit& tiles, const Panel<F>& p, const Place& at,
                                  const int8_t (*x)[kWidth], int m, int n_rows) {
   Sums s;
   for (int i = 0; i < n_rows; i += kRows) {
@@ -133,7 +133,7 @@ MORAINE_INLINE void multiply_all(const MatmulArgs& a, Tiles& tiles, const Panel<
 
 template <class F>
 void matmul(const MatmulArgs& a) {
-  Tiles tiles(64);
+  TileUnit tiles(shapes(64));
   Panel<F> p;
   alignas(64) int8_t x[kPackedRows][kWidth];
   const int n_blocks = a.k / kWidth;

@@ -1,9 +1,8 @@
-// The tile registers of AMX: eight, each of 16 rows of up to 64 bytes. Written as assembler because the
-// compiler's intrinsics do not say that they read and write memory. A thread's tiles are set up when a Tiles
-// is made and given back when it goes; the process must have asked for them (base/cpu_features.h).
-// Anonymous namespace throughout: see ../avx512/simd.h.
+// How the kernels of this folder use the tile registers (tile_unit.h): which is for what, and activations
+// laid out for them. Anonymous namespace throughout: see ../avx512/simd.h.
 #pragma once
 
+#include "backend/cpu/kernels/amx/tile_unit.h"
 #include "backend/cpu/kernels/avx512/simd.h"
 
 namespace moraine::cpu::amx {
@@ -15,47 +14,15 @@ constexpr int kTileRows = 16;
 // weights.
 enum Register : int { kSums = 0, kX = 4, kWeights = 6 };
 
-class Tiles {
- public:
-  // x_bytes: of activations in a tile's row, 64 or 32; weights lie in tiles of x_bytes / 4 rows.
-  MORAINE_INLINE explicit Tiles(int x_bytes) {
-    struct alignas(64) {
-      uint8_t palette = 1, start_row = 0, reserved[14] = {};
-      uint16_t row_bytes[16] = {};
-      uint8_t rows[16] = {};
-    } config;
-    for (int i = 0; i < 8; ++i) {
-      config.row_bytes[i] = static_cast<uint16_t>(i >= kX && i < kWeights ? x_bytes : 64);
-      config.rows[i] = static_cast<uint8_t>(i >= kWeights ? x_bytes / 4 : kTileRows);
-    }
-    asm volatile("ldtilecfg %0" ::"m"(config) : "memory");
+// x_bytes: of activations in a tile's row, 64 or 32; weights lie in tiles of x_bytes / 4 rows.
+MORAINE_INLINE TileShapes shapes(int x_bytes) {
+  TileShapes s = {};
+  for (int i = 0; i < 8; ++i) {
+    s.row_bytes[i] = static_cast<uint8_t>(i >= kX && i < kWeights ? x_bytes : 64);
+    s.rows[i] = static_cast<uint8_t>(i >= kWeights ? x_bytes / 4 : kTileRows);
   }
-  MORAINE_INLINE ~Tiles() { asm volatile("tilerelease" ::: "memory"); }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-
-  template <int kTile>
-  MORAINE_INLINE void zero() {
-    asm volatile("tilezero %%tmm%c0" ::"i"(kTile));
-  }
-  template <int kTile>
-  MORAINE_INLINE void load(const void* p, int64_t stride) {
-    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(kTile) : "memory");
-  }
-  template <int kTile>
-  MORAINE_INLINE void store(void* p, int64_t stride) {
-    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(stride), "i"(kTile) : "memory");
-  }
-  // sums += x times weights; x signed, weights signed or not.
-  template <int kTo, int kA, int kB>
-  MORAINE_INLINE void add_signed() {
-    asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kTo), "i"(kA), "i"(kB));
-  }
-  template <int kTo, int kA, int kB>
-  MORAINE_INLINE void add_unsigned() {
-    asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kTo), "i"(kA), "i"(kB));
-  }
-};
+  return s;
+}
 
 // The rows of activations that share a tile, n <= 16 of them from m. While the tile unit multiplies some, the
 // vector units finish those before.

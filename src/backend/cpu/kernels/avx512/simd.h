@@ -9,6 +9,9 @@
 #include <string.h>
 
 #include "backend/cpu/kernels/row_tiles.h"
+#ifdef MORAINE_EMULATED
+#include "backend/cpu/kernels/emulated/avx512.h"
+#endif
 
 namespace moraine::cpu::avx512 {
 namespace {
