@@ -36,6 +36,35 @@ bool before(float a, TokenId ia, float b, TokenId ib) { return a > b || (a == b 
 
 bool usable(float v) { return !std::isnan(v); }
 
+// How many logits are looked at together: most blocks of a vocabulary hold nothing that matters.
+constexpr size_t kBlock = 256;
+
+// The largest of n logits, -inf where all are NaN. In lanes, so that the compiler may use vectors.
+float largest(const float* logits, size_t n) {
+  constexpr size_t kLanes = 16;
+  float top[kLanes];
+  std::fill_n(top, kLanes, kBanned);
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (size_t j = 0; j < kLanes; ++j) top[j] = logits[i + j] > top[j] ? logits[i + j] : top[j];
+  for (; i < n; ++i) top[0] = logits[i] > top[0] ? logits[i] : top[0];
+  for (size_t j = 1; j < kLanes; ++j) top[0] = top[j] > top[0] ? top[j] : top[0];
+  return top[0];
+}
+
+// The first of the largest logits; 0 where none is above -inf.
+size_t greedy(std::span<const float> logits) {
+  float best = kBanned;
+  size_t begin = 0;
+  for (size_t i = 0; i < logits.size(); i += kBlock) {
+    const float top = largest(logits.data() + i, std::min(kBlock, logits.size() - i));
+    if (top > best) best = top, begin = i;
+  }
+  if (best == kBanned) return 0;
+  while (logits[begin] != best) ++begin;
+  return begin;
+}
+
 }  // namespace
 
 double uniform(uint64_t seed, uint32_t choice, int64_t position, Purpose purpose, TokenId token) noexcept {
@@ -66,9 +95,17 @@ void Sampler::accept(TokenId token) {
 
 size_t Sampler::at_least() const { return static_cast<size_t>(std::max(1, params_.min_keep)); }
 
+bool Sampler::penalises() const {
+  return params_.repeat_penalty != 1.0f || params_.presence_penalty != 0.0f ||
+         params_.frequency_penalty != 0.0f;
+}
+
+bool Sampler::changes_logits() const {
+  return !params_.logit_bias.empty() || params_.ignore_eos || penalises();
+}
+
 void Sampler::apply_penalties() {
-  if (params_.repeat_penalty == 1.0f && params_.presence_penalty == 0.0f && params_.frequency_penalty == 0.0f)
-    return;
+  if (!penalises()) return;
   std::vector<TokenId> seen(history_);
   std::sort(seen.begin(), seen.end());
   for (size_t i = 0; i < seen.size();) {
@@ -83,7 +120,8 @@ void Sampler::apply_penalties() {
   }
 }
 
-void Sampler::collect(std::span<const float> logits) {
+std::span<const float> Sampler::collect(std::span<const float> logits, std::span<const uint32_t> allowed) {
+  if (!changes_logits() && allowed.empty()) return logits;
   logits_.assign(logits.begin(), logits.end());
   for (const auto& [id, bias] : params_.logit_bias)
     if (id >= 0 && static_cast<size_t>(id) < logits_.size() && usable(bias)) logits_[id] += bias;
@@ -91,9 +129,8 @@ void Sampler::collect(std::span<const float> logits) {
     for (TokenId id : end_of_generation_)
       if (id >= 0 && static_cast<size_t>(id) < logits_.size()) logits_[id] = kBanned;
   apply_penalties();
-  // Neither a broken model nor infinite parameters (inf - inf) may break the order.
-  for (float& l : logits_)
-    if (std::isnan(l)) l = kBanned;
+  if (!allowed.empty()) forbid_all_but(allowed);
+  return logits_;
 }
 
 void Sampler::forbid_all_but(std::span<const uint32_t> allowed) {
@@ -107,29 +144,30 @@ void Sampler::forbid_all_but(std::span<const uint32_t> allowed) {
   }
 }
 
-void Sampler::keep_top_k() {
+// Neither a broken model's NaN nor that of infinite parameters (inf - inf) is above kBanned.
+void Sampler::keep_top_k(std::span<const float> logits) {
   const auto order = [](const Candidate& a, const Candidate& b) {
     return before(a.logit, a.id, b.logit, b.id);
   };
   candidates_.clear();
   sorted_ = false;
-  const size_t k = params_.top_k <= 0 ? logits_.size() : std::max<size_t>(params_.top_k, at_least());
-  if (k >= logits_.size()) {
-    for (size_t i = 0; i < logits_.size(); ++i)
-      if (logits_[i] != kBanned) candidates_.push_back({logits_[i], static_cast<TokenId>(i)});
-    return;
-  }
-  // A heap of the best k: one comparison for nearly every one of 151,936 logits.
-  for (size_t i = 0; i < logits_.size(); ++i) {
-    const Candidate c{logits_[i], static_cast<TokenId>(i)};
-    if (c.logit == kBanned) continue;
-    if (candidates_.size() < k) {
-      candidates_.push_back(c);
+  const size_t k = params_.top_k <= 0 ? logits.size() : std::max<size_t>(params_.top_k, at_least());
+  // A heap of the best k; a block whose largest is not above the least of them changes nothing, as of equals
+  // the earlier one stays.
+  float floor = kBanned;
+  for (size_t begin = 0; begin < logits.size(); begin += kBlock) {
+    const size_t end = std::min(begin + kBlock, logits.size());
+    if (!(largest(logits.data() + begin, end - begin) > floor)) continue;
+    for (size_t i = begin; i < end; ++i) {
+      if (!(logits[i] > floor)) continue;
+      if (candidates_.size() == k) {
+        std::pop_heap(candidates_.begin(), candidates_.end(), order);
+        candidates_.pop_back();
+      }
+      candidates_.push_back({logits[i], static_cast<TokenId>(i)});
+      if (k >= logits.size()) continue;  // all of them: no order is needed
       std::push_heap(candidates_.begin(), candidates_.end(), order);
-    } else if (order(c, candidates_.front())) {
-      std::pop_heap(candidates_.begin(), candidates_.end(), order);
-      candidates_.back() = c;
-      std::push_heap(candidates_.begin(), candidates_.end(), order);
+      if (candidates_.size() == k) floor = candidates_.front().logit;
     }
   }
 }
@@ -205,16 +243,13 @@ TokenId Sampler::draw(int64_t position) const {
   return best;
 }
 
-TokenId Sampler::sample(std::span<const float> logits, int64_t position, std::span<const uint32_t> allowed) {
-  collect(logits);
-  if (!allowed.empty()) forbid_all_but(allowed);
+TokenId Sampler::sample(std::span<const float> given, int64_t position, std::span<const uint32_t> allowed) {
+  const std::span<const float> logits = collect(given, allowed);
   if (params_.temperature <= 0.0f) {
-    TokenId best = 0;
-    for (size_t i = 1; i < logits_.size(); ++i)
-      if (logits_[i] > logits_[best]) best = static_cast<TokenId>(i);
-    return !allowed.empty() && logits_[best] == kBanned ? kNothingLeft : best;
+    const size_t best = greedy(logits);
+    return !allowed.empty() && logits[best] == kBanned ? kNothingLeft : static_cast<TokenId>(best);
   }
-  keep_top_k();
+  keep_top_k(logits);
   if (candidates_.empty()) return allowed.empty() ? 0 : kNothingLeft;  // the request asked for it
   keep_typical();
   keep_top_p();

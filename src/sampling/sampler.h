@@ -47,10 +47,13 @@ class Sampler {
     float logit;
     TokenId id;
   };
-  void collect(std::span<const float> logits);
+  // The logits to draw from: those given, or logits_ where the request changes any.
+  std::span<const float> collect(std::span<const float> logits, std::span<const uint32_t> allowed);
+  bool changes_logits() const;
+  bool penalises() const;
   void apply_penalties();
   void forbid_all_but(std::span<const uint32_t> allowed);
-  void keep_top_k();
+  void keep_top_k(std::span<const float> logits);
   void keep_typical();
   void keep_top_p();
   void keep_min_p();
@@ -63,7 +66,7 @@ class Sampler {
   std::vector<TokenId> end_of_generation_;
   std::vector<TokenId> history_;  // the last repeat_last_n, as a ring
   size_t history_next_ = 0;
-  std::vector<float> logits_;  // with bias and penalties
+  std::vector<float> logits_;  // with bias, penalties and what is forbidden
   std::vector<Candidate> candidates_;
   bool sorted_ = false;
 };

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -82,6 +83,35 @@ TEST(Sampler, TopK) {
   p.top_k = 3;
   EXPECT_EQ(reachable(p, ramp(20)), (std::set<TokenId>{17, 18, 19}));
   EXPECT_EQ(reachable(p, std::vector<float>(10, 1.0f)), (std::set<TokenId>{0, 1, 2}));  // equals: lower ids
+}
+
+// The size of a real vocabulary, which is looked through block by block: few different values, so that
+// equals stand in many blocks; NaN and -inf among them.
+TEST(Sampler, ALargeVocabularyIsOrderedAsASmallOne) {
+  std::vector<float> logits;
+  uint64_t random = 1;
+  for (int i = 0; i < 151'936; ++i) {
+    random = random * 6364136223846793005u + 1442695040888963407u;
+    const auto v = static_cast<int>(random >> 54);  // 0 to 1023
+    logits.push_back(v < 8 ? NAN : v < 16 ? -INFINITY : 0.001f * static_cast<float>(std::min(v, 1000)));
+  }
+  std::vector<TokenId> order;
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (logits[i] > -INFINITY) order.push_back(static_cast<TokenId>(i));
+  std::stable_sort(order.begin(), order.end(), [&](TokenId a, TokenId b) { return logits[a] > logits[b]; });
+  SamplingParams p = plain();
+  p.temperature = 0;
+  EXPECT_EQ(Sampler(p, 0, {}).sample(logits, 0), order[0]);
+  p.temperature = 1;
+  p.top_k = 10;
+  EXPECT_EQ(reachable(p, logits), std::set<TokenId>(order.begin(), order.begin() + 10));
+  logits[order[0]] = NAN;  // the next ones move up
+  logits[151'935] = 5;     // in the last block, which is not a whole one
+  p.temperature = 0;
+  EXPECT_EQ(Sampler(p, 0, {}).sample(logits, 0), 151'935);
+  p.temperature = 1;
+  p.top_k = 1;
+  EXPECT_EQ(reachable(p, logits, 3), std::set<TokenId>{151'935});
 }
 
 TEST(Sampler, TopP) {
