@@ -12,11 +12,11 @@
 #include <sstream>
 
 #include "app.h"
+#include "gpu.h"
 #include "loading.h"
 #include "log.h"
 #include "model_path.h"
 #include "option_table.h"
-#include "gpu.h"
 #include "ready_block.h"
 
 namespace moraine::app {
@@ -119,7 +119,24 @@ TEST(OptionTable, GpuOptions) {
   EXPECT_EQ(device("-ngl all").gpu_layers, kAllLayers);
   EXPECT_EQ(device("-dev Vulkan1,Vulkan0").name, "Vulkan1");
   EXPECT_EQ(device("-dev none").name, "none");
-  for (const char* wrong : {"-ngl some", "-ngl -5", "-ngld 1.5", "-dev ,"})
+  EXPECT_EQ(device("-cmoe").cpu_expert_layers, kAllLayers);
+  EXPECT_EQ(device("-ncmoe 12").cpu_expert_layers, 12);
+  const auto moved = device("-ot .ffn_.*_exps.=CPU,blk\\.1\\.=Vulkan0 --override-tensor a=CPU").overrides;
+  ASSERT_EQ(moved.size(), 3u);
+  EXPECT_EQ(moved[0].pattern, ".ffn_.*_exps.");
+  EXPECT_EQ(moved[0].device, "CPU");
+  EXPECT_EQ(moved[1].pattern, "blk\\.1\\.");
+  EXPECT_EQ(moved[2].pattern, "a");
+  EXPECT_TRUE(device("").fit);
+  EXPECT_FALSE(device("--fit off").fit);
+  EXPECT_EQ(device("-fitt 512,256").fit_margin_bytes, 512u << 20);
+  EXPECT_EQ(device("-fitc 4096").fit_ctx, 4096);
+  const DeviceOptions draft = Line("-devd none -cmoed -otd x=CPU").settings.engine.speculation.model.device;
+  EXPECT_EQ(draft.name, "none");
+  EXPECT_EQ(draft.cpu_expert_layers, kAllLayers);
+  EXPECT_EQ(draft.overrides.size(), 1u);
+  for (const char* wrong : {"-ngl some", "-ngl -5", "-ngld 1.5", "-dev ,", "-ncmoe -1", "-ot exps",
+                            "-ot =CPU", "-ot exps=", "-ot (=CPU", "-fitt x"})
     EXPECT_THROW(Line{wrong}, options::UsageError) << wrong;
 }
 

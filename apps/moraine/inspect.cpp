@@ -81,10 +81,21 @@ OrderedJson json_of(const gguf::Value& value) {
 }
 
 OrderedJson memory_json(const MemoryEstimate& m) {
-  return {
-      {"weights", m.weights}, {"kv", m.kv},       {"state", m.state},           {"scratch", m.scratch},
-      {"other", m.other},     {"draft", m.draft}, {"total", m.total()},         {"available", m.available},
-      {"fits", m.fits()},     {"n_ctx", m.n_ctx}, {"n_ctx_fits", m.n_ctx_fits}, {"prefix_cache", m.cache}};
+  return {{"weights", m.weights},
+          {"kv", m.kv},
+          {"state", m.state},
+          {"scratch", m.scratch},
+          {"other", m.other},
+          {"draft", m.draft},
+          {"total", m.total()},
+          {"available", m.available},
+          {"fits", m.fits()},
+          {"n_ctx", m.n_ctx},
+          {"n_ctx_fits", m.n_ctx_fits},
+          {"prefix_cache", m.cache},
+          {"device", m.device},
+          {"on_device", m.on_device},
+          {"device_available", m.device_available}};
 }
 
 std::string json_report(const gguf::File& file, const Settings& s) {
@@ -156,6 +167,9 @@ std::string text_report(const gguf::File& file, const Settings& s) {
   row("together", m.total());
   row("prefix cache", m.cache);
   row("free here", m.available);
+  if (m.on_device > 0) row("on the GPU", m.on_device), row("free there", m.device_available);
+  out += fmt::format("It would run on {}.\n", terminal_safe(m.device));
+  if (!m.device_note.empty()) out += terminal_safe(m.device_note) + "\n";
   if (m.fits())
     out += fmt::format("It fits; the longest context that would: {} tokens.\n", count_text(m.n_ctx_fits));
   else if (m.n_ctx_fits > 0)

@@ -103,27 +103,12 @@ void add_gpu(Table& t) {
       {{"-mg, --main-gpu N", "the first GPU", "LLAMA_ARG_MAIN_GPU"},
        {"-sm, --split-mode MODE", "how GPUs share a model", "LLAMA_ARG_SPLIT_MODE"},
        {"-ts, --tensor-split LIST", "how much of it each gets", "LLAMA_ARG_TENSOR_SPLIT"},
-       {"-ot, --override-tensor LIST", "where tensors lie", "LLAMA_ARG_OVERRIDE_TENSOR"},
-       {"-cmoe, --cpu-moe", "experts on the CPU", "LLAMA_ARG_CPU_MOE"},
-       {"-ncmoe, --n-cpu-moe N", "experts of so many layers on the CPU", "LLAMA_ARG_N_CPU_MOE"},
        {"-ncffn, --n-cpu-ffn N", "feed-forward weights of so many layers on the CPU", "LLAMA_ARG_N_CPU_FFN"},
        {"--moe-cache-mib N", "GPU memory for experts kept on the CPU", "LLAMA_ARG_MOE_CACHE_MIB"},
        {"-kvo, --kv-offload", "cache on the GPU", "LLAMA_ARG_KV_OFFLOAD", "-nkvo, --no-kv-offload"},
        {"--op-offload", "large products on the GPU", nullptr, "--no-op-offload"},
-       {"-fit, --fit [on|off]", "fit what is unset into GPU memory", "LLAMA_ARG_FIT"},
-       {"-fitt, --fit-target LIST", "MiB to leave free on each GPU", "LLAMA_ARG_FIT_TARGET"},
-       {"-fitc, --fit-ctx N", "least context to fit", "LLAMA_ARG_FIT_CTX"},
        {"--no-host", "no host buffers", "LLAMA_ARG_NO_HOST"},
        {"-bs, --backend-sampling", "sample on the GPU", "LLAMA_ARG_BACKEND_SAMPLING"}});
-  t.section("Finer control of GPUs, to come", kServe | kRun);
-  add_rows(
-      t, Kind::kPlanned, "one GPU is used as -ngl and -dev say; this is still to come",
-      {{"-otd, --spec-draft-override-tensor, --override-tensor-draft LIST", "where the draft's tensors lie"},
-       {"-cmoed, --spec-draft-cpu-moe, --cpu-moe-draft", "the draft's experts on the CPU",
-        "LLAMA_ARG_SPEC_DRAFT_CPU_MOE", nullptr, "LLAMA_ARG_CPU_MOE_DRAFT"},
-       {"-ncmoed, --spec-draft-n-cpu-moe, --spec-draft-ncmoe, --n-cpu-moe-draft N",
-        "the draft's experts of so many layers on the CPU", "LLAMA_ARG_SPEC_DRAFT_N_CPU_MOE", nullptr,
-        "LLAMA_ARG_N_CPU_MOE_DRAFT"}});
 }
 
 void add_speculation(Table& t) {

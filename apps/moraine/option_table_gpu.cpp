@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <regex>
+
 #include "base/options/value.h"
 #include "console.h"
 #include "option_table.h"
@@ -36,6 +38,46 @@ Value device(std::string& place) {
             return true;
           }};
 }
+
+// "PATTERN=DEVICE,...": as llama-server reads it, commas first, so that a pattern has none.
+Value overrides(std::vector<TensorOverride>& place) {
+  return {"PATTERN=DEVICE, a regular expression and CPU or a device such as Vulkan0, or several with commas",
+          [&place](std::string_view text) {
+            std::vector<TensorOverride> list;
+            for (const std::string& piece : split(text, ',')) {
+              const size_t at = piece.find('=');
+              if (at == std::string::npos || at == 0 || at + 1 == piece.size()) return false;
+              list.push_back({piece.substr(0, at), piece.substr(at + 1)});
+              try {
+                const std::regex pattern(list.back().pattern);
+              } catch (const std::regex_error&) {
+                return false;
+              }
+            }
+            place.insert(place.end(), list.begin(), list.end());
+            return !list.empty();
+          }};
+}
+
+Value all_experts(std::optional<int32_t>& place) {
+  return {"on or off", [&place](std::string_view text) {
+            const auto v = parse_bool(text);
+            if (v) place = *v ? kAllLayers : 0;
+            return v.has_value();
+          }};
+}
+
+// llama-server gives each GPU one; here one is used.
+Value first_mib(uint64_t& place) {
+  return {"a number of MiB", [&place](std::string_view text) {
+            const std::vector<std::string> numbers = split(text, ',');
+            const auto v = numbers.empty() ? std::nullopt : parse_integer(numbers.front());
+            if (!v || *v < 0 || *v > int64_t{1} << 30) return false;
+            place = static_cast<uint64_t>(*v) << 20;
+            return true;
+          }};
+}
+
 std::string device_note(std::string_view list) {
   return list.find(',') == std::string_view::npos ? "" : "one device is used, the first";
 }
@@ -53,6 +95,32 @@ void add_gpu_options(Table& t, Settings& s) {
       .standard("the first real one")
       .note(device_note)
       .env("LLAMA_ARG_DEVICE");
+  t.add("-cmoe, --cpu-moe", all_experts(d.cpu_expert_layers), "keep all experts on the CPU")
+      .env("LLAMA_ARG_CPU_MOE");
+  t.add("-ncmoe, --n-cpu-moe N", integer(d.cpu_expert_layers, 0, kAllLayers),
+        "keep the experts of the first so many layers on the CPU")
+      .standard("those that do not fit")
+      .env("LLAMA_ARG_N_CPU_MOE");
+  t.add("-ot, --override-tensor LIST", overrides(d.overrides),
+        "where tensors lie, before all of the above: PATTERN=DEVICE,..., regular expressions found in names, "
+        "and "
+        "CPU or Vulkan0")
+      .list()
+      .env("LLAMA_ARG_OVERRIDE_TENSOR");
+  t.add(
+       "-fit, --fit [on|off]", toggle(d.fit),
+       "put less on the GPU where what is asked for does not fit: experts stay on the CPU first, then layers")
+      .standard("on")
+      .env("LLAMA_ARG_FIT");
+  t.add("-fitt, --fit-target MIB", first_mib(d.fit_margin_bytes),
+        "GPU memory that choosing what fits leaves free")
+      .standard("1024")
+      .note(device_note)
+      .env("LLAMA_ARG_FIT_TARGET");
+  t.add("-fitc, --fit-ctx N", integer(d.fit_ctx, 256, 1 << 26),
+        "tokens of context that there must be room for, where -c names none")
+      .standard("8192")
+      .env("LLAMA_ARG_FIT_CTX");
   t.add("--list-devices", toggle(s.list_devices), "print the devices there are").command_line_only();
   DeviceOptions& draft = s.engine.speculation.model.device;
   t.section("GPU", kServe | kRun | kInspect);
@@ -61,8 +129,20 @@ void add_gpu_options(Table& t, Settings& s) {
       .standard("0, or auto where -devd names a device")
       .env("LLAMA_ARG_N_GPU_LAYERS_DRAFT")
       .env("LLAMA_ARG_SPEC_DRAFT_N_GPU_LAYERS");
-  t.add("-devd, --spec-draft-device, --device-draft LIST", device(draft.name), "the draft model's GPU")
+  t.add("-devd, --spec-draft-device, --device-draft LIST", device(draft.name),
+        "the draft model's GPU, or none")
       .note(device_note);
+  t.add("-cmoed, --spec-draft-cpu-moe, --cpu-moe-draft", all_experts(draft.cpu_expert_layers),
+        "keep all experts of the draft model on the CPU")
+      .env("LLAMA_ARG_SPEC_DRAFT_CPU_MOE")
+      .env("LLAMA_ARG_CPU_MOE_DRAFT");
+  t.add("-ncmoed, --spec-draft-n-cpu-moe, --spec-draft-ncmoe, --n-cpu-moe-draft N",
+        integer(draft.cpu_expert_layers, 0, kAllLayers), "those of its first so many layers")
+      .env("LLAMA_ARG_SPEC_DRAFT_N_CPU_MOE")
+      .env("LLAMA_ARG_N_CPU_MOE_DRAFT");
+  t.add("-otd, --spec-draft-override-tensor, --override-tensor-draft LIST", overrides(draft.overrides),
+        "where the draft model's tensors lie")
+      .list();
 }
 
 std::string shader_folder(const Environment& env) {

@@ -105,8 +105,10 @@ struct MemoryEstimate {
   bool device_is_system = true;  // the device's memory is the system's, and counts there too
   uint64_t cache = 0;            // what finished prompts may take of the rest; never counted against fitting
   uint64_t available = 0;        // free memory this process may use (cgroup limits counted)
-  int32_t n_ctx = 0;             // the context this estimate is for
-  int32_t n_ctx_fits = 0;        // the largest context that would fit
+  std::string device;            // where it would run: "Vulkan0 (AMD Radeon 8060S)"
+  std::string device_note;  // a sentence where that was chosen, or is not what was asked for; may be empty
+  int32_t n_ctx = 0;        // the context this estimate is for
+  int32_t n_ctx_fits = 0;   // the largest context that would fit
   bool fits() const {
     return on_device <= device_available && total() - (device_is_system ? 0 : on_device) <= available;
   }

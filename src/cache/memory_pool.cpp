@@ -14,18 +14,31 @@ StateRef::~StateRef() {
   if (pool_) pool_->release_state(id_);
 }
 
+std::optional<int32_t> MemoryPool::allocate(int32_t (plan::Backend::*from)()) {
+  try {
+    return (backend_.*from)();
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::kOutOfMemory) throw;
+    granted_ = used_, refusal_ = e.what();
+    return std::nullopt;
+  }
+}
+
 std::optional<PageRef> MemoryPool::take_page() {
   if (free_bytes() < page_bytes()) return std::nullopt;
-  const plan::PageId id = backend_.allocate_page();
-  if (references_.size() <= static_cast<size_t>(id)) references_.resize(id + 1);
-  references_[id] = 1;
+  const auto id = allocate(&plan::Backend::allocate_page);
+  if (!id) return std::nullopt;
+  if (references_.size() <= static_cast<size_t>(*id)) references_.resize(*id + 1);
+  references_[*id] = 1;
   used_ += page_bytes();
-  return PageRef(this, id);
+  return PageRef(this, *id);
 }
 
 std::optional<StateRef> MemoryPool::take_state() {
   if (free_bytes() < state_bytes()) return std::nullopt;
-  StateRef state(this, backend_.allocate_state());
+  const auto id = allocate(&plan::Backend::allocate_state);
+  if (!id) return std::nullopt;
+  StateRef state(this, *id);
   used_ += state_bytes();
   return state;
 }

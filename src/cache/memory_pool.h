@@ -3,8 +3,10 @@
 // contains is the backend's affair; which are worth keeping is prefix_tree.h. For one thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -69,7 +71,10 @@ class MemoryPool {
   void set_max_bytes(uint64_t n) { max_bytes_ = n; }
   uint64_t max_bytes() const { return max_bytes_; }
   uint64_t used_bytes() const { return used_; }
-  uint64_t free_bytes() const { return max_bytes_ > used_ ? max_bytes_ - used_ : 0; }
+  uint64_t free_bytes() const {
+    const uint64_t most = std::min(max_bytes_, granted_);
+    return most > used_ ? most - used_ : 0;
+  }
   uint64_t page_bytes() const { return backend_.page_bytes(); }
   uint64_t state_bytes() const { return backend_.state_bytes(); }  // 0: the model has none
   // What a sequence of this many tokens takes by itself.
@@ -77,9 +82,12 @@ class MemoryPool {
     return static_cast<uint64_t>(pages_for(n_tokens)) * page_bytes() + state_bytes();
   }
 
-  // Nothing where the cap leaves no room. Throws Error{kOutOfMemory} where the system has less than the cap.
+  // Nothing where the cap leaves no room, or where the backend refuses: another program took what there was.
+  // The cap is then what was in use, so that evicting and waiting go on as ever, until hope_again().
   std::optional<PageRef> take_page();
-  std::optional<StateRef> take_state();  // as before the first token
+  std::optional<StateRef> take_state();                    // as before the first token
+  const std::string& refusal() const { return refusal_; }  // the backend's last one; empty: none since
+  void hope_again() { granted_ = UINT64_MAX, refusal_.clear(); }
   void copy_page(plan::PageId to, plan::PageId from) { backend_.copy_page(to, from); }
   void copy_state(plan::StateId to, plan::StateId from) { backend_.copy_state(to, from); }
   plan::Contents contents(const PageRef& page) { return backend_.page_contents(page.id()); }
@@ -91,8 +99,12 @@ class MemoryPool {
   void release_page(plan::PageId id) noexcept;
   void release_state(plan::StateId id) noexcept;
 
+  std::optional<int32_t> allocate(int32_t (plan::Backend::*from)());
+
   plan::Backend& backend_;
   uint64_t max_bytes_ = 0, used_ = 0;
+  uint64_t granted_ = UINT64_MAX;  // less where the backend refused
+  std::string refusal_;
   std::vector<int32_t> references_;  // by PageId
 };
 

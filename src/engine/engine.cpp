@@ -81,6 +81,8 @@ class EngineImpl final : public Engine {
   std::shared_ptr<Sequence> remove(Sequence* s, bool keep);
   void fail(Sequence* s, const Error& error, bool keep = true);
   void relieve_memory();
+  Error no_memory() const;
+  void tell_refusal();
   void recover();
   void open_disk();
   bool waits_for_disk(Sequence& s);
@@ -99,7 +101,8 @@ class EngineImpl final : public Engine {
   Pace pace_;
   Slots slots_;
   std::optional<ModelIdentity> identity_;
-  bool lost_ = false;         // the device is, and everybody's memory with it
+  bool lost_ = false;  // the device is, and everybody's memory with it
+  bool refusal_told_ = false;
   size_t first_prefill_ = 0;  // whose turn it is among those that prefill
   Clock::time_point next_relief_{};
 
@@ -239,6 +242,7 @@ void EngineImpl::run() {
     relieve_memory();
     drop_cancelled();
     schedule();
+    tell_refusal();
     if (!batch_.parts.empty() && !lost_) collect(forward());
     if (lost_ && !was_lost) recover();
   }
@@ -276,6 +280,7 @@ bool EngineImpl::admit() {
     }
   }
   disk_event_ = false;
+  if (running_.empty()) pool_.hope_again();  // what another program took may be back
   for (const auto& s : waiting_) s->waits_for_disk = false;
   std::vector<std::pair<std::shared_ptr<Sequence>, Error>> failed;
   const auto running_of_group = [&](const auto& waiting) {
@@ -302,9 +307,7 @@ bool EngineImpl::admit() {
         if (!admitted && running_.empty() && disk_ && disk_->give_way()) admitted = s->admit(pool_, tree_);
       });
       if (!admitted && !trouble && !running_.empty()) break;
-      if (!admitted && !trouble)
-        trouble = Error(ErrorCode::kOutOfMemory,
-                        "There is no memory left for this generation; use a smaller context (-c).");
+      if (!admitted && !trouble) trouble = no_memory();
       if (trouble) failed.emplace_back(s, *trouble);
       lost_ |= trouble && trouble->code() == ErrorCode::kDeviceLost;
     }
@@ -469,6 +472,22 @@ void EngineImpl::relieve_memory() {
   }
 }
 
+Error EngineImpl::no_memory() const {
+  if (!pool_.refusal().empty()) return Error(ErrorCode::kOutOfMemory, pool_.refusal());
+  return Error(ErrorCode::kOutOfMemory,
+               "There is no memory left for this generation; use a smaller context (-c).");
+}
+
+// A device had less memory than was planned with, because another program took some.
+void EngineImpl::tell_refusal() {
+  if (pool_.refusal().empty()) refusal_told_ = false;
+  if (pool_.refusal().empty() || refusal_told_) return;
+  refusal_told_ = true;
+  if (options_.on_notice)
+    options_.on_notice(
+        fmt::format("{} Requests share what they have, and wait for one another.", pool_.refusal()));
+}
+
 // Room for n more rows of `s`. Where there is none, the youngest that has no rows in this step yet gives
 // its memory up and waits: perhaps `s` itself. False: not now.
 bool EngineImpl::make_room(Sequence& s, int32_t n) {
@@ -480,9 +499,7 @@ bool EngineImpl::make_room(Sequence& s, int32_t n) {
     };
     const auto youngest = std::find_if_not(running_.rbegin(), running_.rend(), in_step);
     Sequence* victim = youngest->get();  // at least `s` has no rows yet
-    if (victim == &s && running_.size() == 1)
-      throw Error(ErrorCode::kOutOfMemory,
-                  "There is no memory left for this generation; use a smaller context (-c).");
+    if (victim == &s && running_.size() == 1) throw no_memory();
     suspend(victim);
     if (victim == &s) return false;
   }

@@ -70,10 +70,10 @@ class Fitter {
     Amount chosen = most_;
     if (o_.device.fit) {
       const plan::DeviceMemory memory = *gpu_.device_memory();
-      available_ = memory.available;
+      available_ = memory.available - std::min(memory.available, o_.device.reserved_bytes);
+      // What of the system's memory may be used is without those others already.
       if (memory.is_system && o_.memory_limit_bytes > 0)
         available_ = std::min(available_, o_.memory_limit_bytes);
-      available_ -= std::min(available_, o_.device.reserved_bytes);
       const bool reduced = !chooses_ && !fits(most_, 0);
       if (chooses_ || reduced) {
         chosen = largest();
@@ -132,11 +132,14 @@ class Fitter {
   }
 
   Amount largest() {
-    int32_t low = 0, high = 0;  // the last one, of no layers, takes nothing
+    const uint64_t margin = o_.device.fit_margin_bytes;
+    if (fits(candidate(0), margin)) return candidate(0);
+    // From here on each takes less than the one before; passing values to and fro takes a little itself.
+    int32_t low = 1, high = 1;  // the last one, of no layers, takes nothing
     while (candidate(high).layers > 0) ++high;
     while (low < high) {
       const int32_t middle = (low + high) / 2;
-      if (fits(candidate(middle), o_.device.fit_margin_bytes))
+      if (fits(candidate(middle), margin))
         high = middle;
       else
         low = middle + 1;
@@ -166,7 +169,7 @@ class Fitter {
 
   void tell(Amount chosen, bool reduced) {
     if (reduced) note_ += "Not all that was asked for fits. ";
-    note_ += fmt::format("{}: {:.1f} of {:.1f} GiB free there", summary(chosen),
+    note_ += fmt::format("{}, which takes {:.2f} of the {:.2f} GiB free there", summary(chosen),
                          gib(need(chosen).value_or(0)), gib(available_));
     note_ += chosen.layers == 0 && !refusal_.empty() ? fmt::format(". {} ", refusal_) : ". ";
   }

@@ -93,6 +93,10 @@ ModelDrafter::ModelDrafter(const EngineOptions& options, EngineOptions own)
       costs_(kMostRows),
       windows_(own_.n_parallel) {
   name_ = describe_model(prepared_.file, *prepared_.model, own_.model_path).name;
+  if (prepared_.memory.on_device > 0)
+    notes_.push_back(fmt::format("The draft model runs on {}.", prepared_.device()));
+  if (!prepared_.device_note.empty())
+    notes_.push_back(fmt::format("Of the draft model: {}", prepared_.device_note));
   n_vocab_ = prepared_.model->n_vocab();
   logits_stride_ = plan::row_stride(n_vocab_);
   if (options.speculation.model.n_ctx > own_.n_ctx)
@@ -104,6 +108,11 @@ uint64_t ModelDrafter::bytes() const {
   const MemoryEstimate& m = prepared_.memory;
   const uint64_t logits = 4ull * logits_stride_ * prepared_.max_outputs;
   return m.weights + m.scratch + logits + windows_.size() * (m.kv + 2 * m.state) + pool_.bytes_for(1);
+}
+
+uint64_t ModelDrafter::device_bytes() const {
+  const MemoryEstimate& m = prepared_.memory;
+  return m.on_device == 0 ? 0 : std::min(m.on_device + windows_.size() * (m.kv + 2 * m.state), bytes());
 }
 
 void ModelDrafter::load(const ProgressFn& progress) {
@@ -306,6 +315,7 @@ EngineOptions beside_draft(EngineOptions options, const ModelDrafter* draft) {
   const uint64_t free = available_memory();
   const uint64_t limit = options.memory_limit_bytes ? std::min(options.memory_limit_bytes, free) : free;
   options.memory_limit_bytes = limit > draft->bytes() ? limit - draft->bytes() : 1;
+  options.device.reserved_bytes += draft->device_bytes();
   return options;
 }
 

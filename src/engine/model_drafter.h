@@ -30,6 +30,7 @@ class ModelDrafter {
 
   const std::string& name() const { return name_; }
   uint64_t bytes() const;                                           // all that it takes
+  uint64_t device_bytes() const;                                    // of them, on a GPU: at most
   const std::vector<std::string>& notes() const { return notes_; }  // one sentence each, for the user
   // Reads the weights, and measures what its steps take. Throws Error.
   void load(const ProgressFn& progress);

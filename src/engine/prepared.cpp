@@ -50,6 +50,7 @@ Prepared::Prepared(const EngineOptions& o, int32_t outputs)
   prepare(o, o.n_ctx > 0 ? o.n_ctx : std::min(model->n_ctx_train(), std::max(fits, plan::kPageTokens)),
           limit);
   memory.n_ctx_fits = fits;
+  memory.device = device(), memory.device_note = device_note;
 }
 
 plan::StepLimits Prepared::limits(const EngineOptions& o, int32_t n_ctx) const {

@@ -109,11 +109,10 @@ class Report {
       for (const std::string& detail : f.details) indented(detail, kFindingColumn + 2);
     }
     if (abilities_.gpu || facts_.main_gpu() == nullptr) return;
-    std::string text = "This moraine computes on the CPU: -ngl is accepted and answered with a line.";
+    std::string text =
+        "No GPU answers moraine through Vulkan: it computes on the CPU, and -ngl is answered with a line.";
     if (any_gpu_only)
-      text +=
-          " [GPU] is for engines that use the GPU, and for moraine once it does; it changes nothing here "
-          "today.";
+      text += " [GPU] is for engines that use the GPU, and for moraine once its driver answers.";
     indented(text, 2);
   }
 

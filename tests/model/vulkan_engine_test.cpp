@@ -251,14 +251,160 @@ TEST_F(OnGpu, LayersSplitBetweenBoth) {
   EXPECT_EQ(bits_of(*again), bits_of(*fresh));
 }
 
-TEST_F(OnGpu, LayersThatFitAreChosenAndSaid) {
+// Experts, and single tensors, on the CPU: the same numbers, and the same bits with cache and drafts.
+TEST_F(OnGpu, ExpertsOnTheCpu) {
+  const auto tokens = random_tokens(50, 5);
+  EngineOptions o = options("qwen3next-f32");
+  o.kv_type_k = o.kv_type_v = KvType::kF32;
+  const auto whole = Evaluator::load(o);
+  o.device.gpu_layers = 0;
+  const auto expected = Evaluator::load(o)->log_probs(tokens, 0);
+  o.device.gpu_layers = kAllLayers;
+  struct {
+    const char* what;
+    std::optional<int32_t> cpu_experts;
+    std::vector<TensorOverride> overrides;
+    const char* said;
+  } const cases[] = {
+      {"-cmoe", kAllLayers, {}, "the experts of 4 of them on the CPU"},
+      {"-ncmoe 1", 1, {}, "the experts of 1 of them on the CPU"},
+      {"-ot exps=CPU", {}, {{"ffn_(gate|up|down)_exps", "CPU"}}, "the experts of 4 of them on the CPU"},
+      {"-ot of a layer", {}, {{R"(blk\.1\.)", "CPU"}}, "where -ot puts them"},
+      {"-ot, the first counts", kAllLayers, {{"exps", device_}, {"_exps", "CPU"}}, ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.what);
+    o.device.cpu_expert_layers = c.cpu_experts, o.device.overrides = c.overrides;
+    const auto split = Evaluator::load(o);
+    EXPECT_THAT(split->info().device, HasSubstr(c.said));
+    if (*c.said) {
+      EXPECT_LT(split->memory().on_device, whole->memory().on_device);
+      EXPECT_THAT(split->info().device, HasSubstr("CPU"));
+    }
+    const auto got = split->log_probs(tokens, 0);
+    for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], 1e-4);
+  }
+}
+
+TEST_F(OnGpu, ExpertsOnTheCpuChangeNoBitWithCacheAndDrafts) {
+  EngineOptions o = options("qwen3next-q4_k_m");
+  o.device.cpu_expert_layers = kAllLayers;
+  o.speculation.max_draft = 0;
+  GenerationRequest r = greedy(random_tokens(300, 1), 8);
+  r.n_probs = 2;
+  const auto engine = Engine::load(o);
+  const auto fresh = answer(*engine, r), again = answer(*engine, r);
+  EXPECT_GE(again->stats.n_cached, 256);
+  EXPECT_EQ(bits_of(*again), bits_of(*fresh));
+  o.speculation.max_draft = 4;
+  o.speculation.always = true;
+  o.speculation.script = [&](std::span<const TokenId> tokens, int32_t room, std::vector<TokenId>& draft) {
+    for (size_t i = tokens.size() - 300; i < fresh->tokens.size() && std::ssize(draft) < room; ++i)
+      draft.push_back(i % 3 == 2 ? 11 : fresh->tokens[i]);
+  };
+  const auto drafted = answer(*Engine::load(o), r);
+  EXPECT_GT(drafted->stats.n_drafted, 0);
+  EXPECT_EQ(bits_of(*drafted), bits_of(*fresh));
+}
+
+TEST_F(OnGpu, TensorsThatCannotLieThere) {
+  struct {
+    std::vector<TensorOverride> overrides;
+    const char* said;
+  } const cases[] = {
+      {{{"gate_exps", "CPU"}, {"up_exps", device_}}, "cannot lie on different devices"},
+      {{{"exps", "CUDA0"}}, "not on CUDA0"},
+      {{{"(exps", "CPU"}}, "not a regular expression"},
+  };
+  for (const auto& c : cases) {
+    EngineOptions o = options("qwen3moe-q4_k_m");
+    o.device.overrides = c.overrides;
+    try {
+      Engine::load(o);
+      ADD_FAILURE() << c.said;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kInvalidArgument);
+      EXPECT_THAT(e.what(), HasSubstr(c.said));
+    }
+  }
+  // What is moved with others of its operation is told, and a pattern that is of no use.
+  EngineOptions o = options("qwen3moe-q4_k_m");
+  o.device.overrides = {{"ffn_up_exps", "CPU"}, {"no_such_tensor", "CPU"}};
+  EXPECT_THAT(Evaluator::load(o)->info().notes,
+              ::testing::Contains(::testing::AllOf(HasSubstr("blk.0.ffn_gate_exps.weight"),
+                                                   HasSubstr("no_such_tensor=CPU matches no tensor"))));
+}
+
+// From plenty to nothing: experts leave before layers do, and each amount is used as far as it goes.
+TEST_F(OnGpu, WhatFitsIsChosenAndSaid) {
+  EngineOptions o = options("qwen3moe-q4_k_m");
+  o.device.gpu_layers = kLayersThatFit;
+  o.device.fit_margin_bytes = 0;
+  o.n_ubatch = 16;  // experts are small here: what passes to the CPU and back should be smaller
+  const auto need = [&](int32_t layers, int32_t experts) {
+    EngineOptions all = o;
+    all.device.gpu_layers = layers, all.device.cpu_expert_layers = experts, all.device.fit = false;
+    return Engine::estimate(all).on_device;
+  };
+  const auto chosen = [&](uint64_t limit) {
+    o.device.memory_limit_bytes = limit;
+    const MemoryEstimate m = Engine::estimate(o);
+    EXPECT_LE(m.on_device, limit) << m.device_note;
+    EXPECT_TRUE(m.fits());
+    return m.device_note;
+  };
+  const int32_t n = 4;  // layers; the product with the vocabulary is one more
+  EXPECT_THAT(chosen(need(n + 1, 0)), ::testing::StartsWith("5 of 5 layers on " + device_ + ", which"));
+  EXPECT_THAT(chosen(need(n + 1, 0) - 1), HasSubstr("5 of 5 layers on " + device_ + ", the experts of 1 of"));
+  EXPECT_THAT(chosen(need(n + 1, 2)), HasSubstr("5 of 5 layers on " + device_ + ", the experts of 2 of"));
+  EXPECT_THAT(chosen(need(n + 1, n)), HasSubstr("5 of 5 layers on " + device_ + ", the experts of 4 of"));
+  EXPECT_THAT(chosen(need(n + 1, n) - 1), HasSubstr("4 of 5 layers on " + device_ + ", the experts of 3 of"));
+  EXPECT_THAT(chosen(1 << 10), HasSubstr("0 of 5 layers"));
+  // What was asked for and does not fit is made less likewise; where nothing may change it is an error.
+  o.device.gpu_layers = kAllLayers;
+  EXPECT_THAT(chosen(need(n + 1, 0)), "");
+  EXPECT_THAT(chosen(need(n + 1, 2)), ::testing::AllOf(HasSubstr("Not all that was asked for fits"),
+                                                       HasSubstr("the experts of 2 of them")));
+  o.device.gpu_layers = 3;
+  EXPECT_THAT(chosen(need(3, n) - 1), HasSubstr("2 of 5 layers on " + device_));
+  o.device.gpu_layers = kAllLayers, o.device.cpu_expert_layers = 1;  // said, and not to be changed
+  EXPECT_THAT(chosen(need(n, 1)), HasSubstr("4 of 5 layers"));
+  o.device.cpu_expert_layers.reset(), o.device.fit = false;
+  o.device.memory_limit_bytes = need(n + 1, 2);
+  EXPECT_FALSE(Engine::estimate(o).fits());
+  EXPECT_THROW(Engine::load(o), Error);
+  // Others of this program need some of it too.
+  o.device.fit = true, o.device.memory_limit_bytes = need(n + 1, 0);
+  o.device.reserved_bytes = 1;
+  EXPECT_THAT(Engine::estimate(o).device_note, HasSubstr("the experts of 1 of"));
+}
+
+TEST_F(OnGpu, WithLittleMemoryEverythingRunsOnTheCpu) {
   EngineOptions o = options("llama-q4_k_m");
   o.device.gpu_layers = kLayersThatFit;
   EXPECT_THAT(Evaluator::load(o)->info().device, ::testing::StartsWith(device_));  // all of a tiny model
-  o.memory_limit_bytes = 100 << 20;  // less than the space for work
+  o.memory_limit_bytes = 100 << 20;  // less than what is to be left alone
   const auto on_cpu = Evaluator::load(o);
   EXPECT_THAT(on_cpu->info().device, ::testing::StartsWith("CPU"));
   EXPECT_THAT(on_cpu->info().notes, ::testing::Contains(HasSubstr("0 of ")));
+}
+
+TEST_F(OnGpu, ADraftModelHasADeviceOfItsOwn) {
+  EngineOptions o = options("llama-q4_k_m");
+  o.speculation.model.path = tiny("llama-q4_k_m");
+  DeviceOptions& draft = o.speculation.model.device;
+  draft.gpu_layers = kAllLayers;
+  for (const std::string& name : {device_, std::string("none")}) {
+    draft.name = name;
+    const auto engine = Engine::load(o);
+    const auto said = ::testing::Contains(HasSubstr("The draft model runs on " + device_));
+    if (name == "none")
+      EXPECT_THAT(engine->info().notes, ::testing::Not(said));
+    else
+      EXPECT_THAT(engine->info().notes, said);
+    EXPECT_THAT(engine->info().device, ::testing::StartsWith(device_));
+    EXPECT_FALSE(answer(*engine, greedy(random_tokens(40, 1), 6))->error);
+  }
 }
 
 TEST_F(OnGpu, WhatIsNotThereIsSaid) {
@@ -271,8 +417,13 @@ TEST_F(OnGpu, WhatIsNotThereIsSaid) {
     EXPECT_EQ(e.code(), ErrorCode::kInvalidArgument);
     EXPECT_THAT(e.what(), HasSubstr("Vulkan0"));
   }
-  o.device.name = "none";
-  EXPECT_THAT(Engine::load(o)->info().device, HasSubstr("CPU"));
+  o.device.name = "none";  // whatever else asks for one
+  o.device.cpu_expert_layers = 1, o.device.overrides = {{"exps", "Vulkan0"}};
+  const auto on_cpu = Engine::load(o);
+  EXPECT_THAT(on_cpu->info().device, ::testing::StartsWith("CPU"));
+  EXPECT_EQ(on_cpu->memory().on_device, 0u);
+  EXPECT_THAT(on_cpu->info().notes, ::testing::Not(::testing::Contains(HasSubstr("CPU"))));
+  o.device.overrides.clear();
   for (const DeviceInfo& d : list_devices())
     if (!d.software && d.missing.empty()) return;
   o.device.name = "";  // asked for, and only an imitation is there
@@ -387,6 +538,34 @@ TEST_F(BrokenGpu, ADeviceThatDoesNotComeBackIsTriedAtEachRequest) {
   EXPECT_THROW(engine->save_slot(0, 0, "/tmp/none"), Error);  // and nothing else breaks meanwhile
   set_opens_(true);
   EXPECT_FALSE(answer(*engine, greedy(random_tokens(40, 1), 6))->error);
+}
+
+// Other programs took the rest of the device's memory: who finds none in the midst of an answer waits until
+// others have ended, and says the same as with plenty.
+TEST_F(BrokenGpu, MemoryThatEndsAmongAnswersMakesThemWait) {
+  constexpr int kAnswers = 9;  // of two pages each in the end; what the device gives at once are sixteen
+  EngineOptions o = options("llama-q4_k_m");
+  o.n_parallel = kAnswers;
+  o.speculation.max_draft = 0;
+  const auto engine = Engine::load(o);
+  ASSERT_FALSE(answer(*engine, greedy(random_tokens(40, 1), 2))->error);
+  std::vector<std::vector<TokenId>> scarce, plenty;
+  for (auto* answers : {&scarce, &plenty}) {
+    set_memory_(answers == &plenty);
+    std::vector<std::shared_ptr<Collector>> all;
+    for (int i = 0; i < kAnswers; ++i) {
+      all.push_back(std::make_shared<Collector>());
+      engine->generate(greedy(random_tokens(244, 100 + i), 32), all.back());
+    }
+    for (const auto& c : all) {
+      ASSERT_TRUE(c->wait());
+      ASSERT_FALSE(c->error);
+      answers->push_back(c->tokens);
+    }
+  }
+  EXPECT_EQ(scarce, plenty);
+  EXPECT_GT(engine->stats().suspended_total, 0u);
+  EXPECT_THAT(notices(), HasSubstr("Requests share what they have")) << notices();
 }
 
 TEST_F(BrokenGpu, MemoryThatEndsFailsOneRequest) {
