@@ -8,8 +8,6 @@ namespace moraine::cpu::amx {
 
 int64_t probe_int8(int64_t repetitions) noexcept;
 
-constexpr int kLeastRows = 12;  // fewer activation rows are left to the AVX-512 kernels
-
 void matmul_q4_0(const MatmulArgs& a) noexcept;
 void matmul_q4_1(const MatmulArgs& a) noexcept;
 void matmul_q5_0(const MatmulArgs& a) noexcept;

@@ -132,8 +132,9 @@ MORAINE_INLINE void multiply_all(const MatmulArgs& a, TileUnit& tiles, const Pan
 }
 
 template <class F>
-void matmul(const MatmulArgs& a) {
-  TileUnit tiles(shapes(64));
+void matmul(const MatmulArgs& a, MatmulFn without) {
+  if (a.n_rows < kLeastRows) return without(a);
+  TileUnit tiles(shapes(64, kTileRows));
   Panel<F> p;
   alignas(64) int8_t x[kPackedRows][kWidth];
   const int n_blocks = a.k / kWidth;

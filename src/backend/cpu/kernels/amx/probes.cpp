@@ -7,7 +7,7 @@ namespace moraine::cpu::amx {
 // Four sums of two tiles of activations and two of weights, all in registers: no loads.
 int64_t probe_int8(int64_t repetitions) noexcept {
   alignas(64) static const int8_t zeros[64] = {};
-  TileUnit tiles(shapes(64));
+  TileUnit tiles(shapes(64, kTileRows));
   tiles.load<4>(zeros, 0), tiles.load<5>(zeros, 0), tiles.load<6>(zeros, 0), tiles.load<7>(zeros, 0);
   tiles.zero<0>(), tiles.zero<1>(), tiles.zero<2>(), tiles.zero<3>();
   for (int64_t r = 0; r < repetitions; ++r) {

@@ -9,31 +9,21 @@ namespace moraine::cpu::amx {
 namespace {
 
 constexpr int kTileRows = 16;
+constexpr int kLeastRows = 12;  // fewer activation rows are left to the AVX-512 kernels
 
 // Numbers of the registers: sums of two tiles of rows that are under way, two each; their activations; two of
 // weights.
 enum Register : int { kSums = 0, kX = 4, kWeights = 6 };
 
-// x_bytes: of activations in a tile's row, 64 or 32; weights lie in tiles of x_bytes / 4 rows.
-MORAINE_INLINE TileShapes shapes(int x_bytes) {
+// Tiles of n_rows activation rows of x_bytes bytes, 64 or 32, and of x_bytes / 4 rows of weights.
+MORAINE_INLINE TileShapes shapes(int x_bytes, int n_rows) {
   TileShapes s = {};
   for (int i = 0; i < 8; ++i) {
     s.row_bytes[i] = static_cast<uint8_t>(i >= kX && i < kWeights ? x_bytes : 64);
-    s.rows[i] = static_cast<uint8_t>(i >= kWeights ? x_bytes / 4 : kTileRows);
+    s.rows[i] = static_cast<uint8_t>(i >= kWeights ? x_bytes / 4 : n_rows);
   }
   return s;
 }
-
-// The rows of activations that share a tile, n <= 16 of them from m. While the tile unit multiplies some, the
-// vector units finish those before.
-struct Rows {
-  int m = 0, n = 0;
-};
-
-struct Quants {
-  const int8_t* q;
-  int64_t stride;
-};
 
 constexpr int kPackedRows = 128;   // of activations, together
 constexpr int kPackedGroups = 16;  // of weights that meet them before the next are packed
@@ -57,22 +47,9 @@ MORAINE_INLINE void fetch(const avx512::Pair& w) {
   }
 }
 
-// Fewer rows than a tile's are copied: a tile's loads would read what lies behind the last row.
-MORAINE_INLINE Quants whole_tile(const Activations& x, int n_rows, int n_bytes,
-                                 int8_t (&copy)[kTileRows][256]) {
-  if (n_rows == kTileRows) return {x.q, x.q_stride};
-  for (int i = 0; i < n_rows; ++i) memcpy(copy[i], x.q + i * x.q_stride, static_cast<size_t>(n_bytes));
-  return {copy[0], 256};
-}
-
 }  // namespace
 }  // namespace moraine::cpu::amx
 
-// A kernel by its name: few rows are left to AVX-512, others are for the file's matmul<Format>().
-#define MORAINE_AMX_MATMUL(name, Format)    \
-  void name(const MatmulArgs& a) noexcept { \
-    if (a.n_rows < kLeastRows)              \
-      avx512::name(a);                      \
-    else                                    \
-      matmul<Format>(a);                    \
-  }
+// A kernel by its name, as the file's matmul<Format>(), which may leave rows to the AVX-512 kernel.
+#define MORAINE_AMX_MATMUL(name, Format) \
+  void name(const MatmulArgs& a) noexcept { matmul<Format>(a, avx512::name); }
