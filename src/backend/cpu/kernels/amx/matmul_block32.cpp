@@ -107,11 +107,12 @@ MORAINE_INLINE void multiply(TileUnit& tiles, const Block32* blocks, const int8_
     product.template operator()<1>();
 }
 
+// next: what will be unpacked after this.
 template <class F>
-void unpack(Pair w, int n_blocks, Block32* blocks) {
+void unpack(Pair w, Pair next, int n_blocks, Block32* blocks) {
   const __m512i offset = _mm512_set1_epi8(static_cast<char>(F::kOffset));
-  for (int i = 0; i < n_blocks; ++i, w = w + F::kBytes) {
-    prefetch<F::kBytes>(w);
+  for (int i = 0; i < n_blocks; ++i, w = w + F::kBytes, next = next + F::kBytes) {
+    fetch<0, F::kBytes>(next);
     F::unpack(w, blocks[i]);
 #pragma GCC unroll 8
     for (int s = 0; s < 8; ++s) blocks[i].u[s] = _mm512_sub_epi8(blocks[i].u[s], offset);
@@ -142,6 +143,7 @@ template <class F>
 void multiply_rows(const MatmulArgs& a, int m, int n_rows) {
   const int n_blocks = a.k / 32, chunk = even_part(n_blocks, kChunk);
   TileUnit tiles(shapes(32, n_rows < kTileRows ? n_rows : kTileRows));
+  const auto weights = [&](int g, int b) { return pair_of(a, g) + static_cast<int64_t>(b) * F::kBytes; };
   Block32 blocks[kChunk];
   Factors factors;
   for (int first = 0; first < a.n_groups; first += kPackedGroups) {
@@ -151,8 +153,8 @@ void multiply_rows(const MatmulArgs& a, int m, int n_rows) {
       const Activations x = activations<32>(a.x, m, b);
       read_factors<F>(x, n_rows, n, factors);
       for (int g = first; g < end; g += 2) {
-        const Pair w = pair_of(a, g) + static_cast<int64_t>(b) * F::kBytes;
-        unpack<F>(w, n, blocks);
+        const Pair w = weights(g, b);
+        unpack<F>(w, g + 2 < end ? weights(g + 2, b) : weights(first, b + n), n, blocks);
         const __mmask16 carried = b == 0 ? 0 : w.lanes;
         const Place at = {a.y + m * a.y_stride + 8 * g, a.y_stride, w.lanes, carried};
         multiply_all<F>(tiles, blocks, n, at, factors, x, n_rows);
