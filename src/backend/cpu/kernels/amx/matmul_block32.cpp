@@ -1,11 +1,12 @@
 // Matrix products of formats with 32-value blocks by tiles. The formats: ../avx512/block32.h.
 //
 // A block's products are half a tile each, as every block has a scale of its own. Up to eight blocks of
-// sixteen weight rows are unpacked into 4 KB, as signed bytes less their offset, and used by all activation
-// rows, which are read as they lie; y carries the sums from chunk to chunk. The float operations are those of
-// kernels/scalar/matmul.cpp, in its order; they cost more than the products, so eight rows' sums at a time
-// stay in registers over all blocks of the chunk: eight chains that hide each other's latency. (To let the
-// tile unit multiply the next rows meanwhile, instruction by instruction, gained nothing.)
+// thirty-two weight rows are unpacked into 10 KB, as signed bytes less their offset, and used by all
+// activation rows, which are read as they lie; y carries the sums from chunk to chunk. The float operations
+// are those of kernels/scalar/matmul.cpp, in its order. They, and above all the loads they need, cost more
+// than the products: so eight rows' sums stay in registers over all blocks of the chunk, and what is read of
+// an activation meets two vectors of weight rows. (To let the tile unit multiply the next rows meanwhile,
+// instruction by instruction, gained nothing.)
 #include "backend/cpu/kernels/avx512/block32.h"
 
 #include "backend/cpu/kernels/amx/kernels.h"
@@ -40,66 +41,99 @@ void read_factors(const Activations& x, int n_rows, int n_blocks, Factors& f) {
   }
 }
 
-// Exact sums of a tile of rows.
-struct Sums {
-  alignas(64) int32_t dot[kChunk][kTileRows][16];
+// The weights of a chunk: kPairs pairs of groups.
+template <int kPairs>
+struct Panel {
+  Block32 blocks[kPairs][kChunk];
 };
 
-// What some rows and a pair of groups give: the sums of the first row, if there are some already.
+// Exact sums of a tile of rows.
+template <int kPairs>
+struct Sums {
+  alignas(64) int32_t dot[kChunk][kPairs][kTileRows][16];
+};
+
+// What some rows and the pairs of groups give: the sums of the first row, if there are some already.
+template <int kPairs>
 struct Place {
   float* y;
   int64_t y_stride;
-  __mmask16 lanes, carried;
+  __mmask16 lanes[kPairs], carried[kPairs];
 };
 
-// Rows begin..begin+kRows-1 of `dot`, scaled and added to what y holds; those before `first` are not stored.
-template <class F, int kRows>
-MORAINE_INLINE void finish_rows(const Block32* blocks, int n_blocks, const Place& at, const Factors& f, int m,
-                                const Sums& s, int begin, int first) {
+// Rows begin..begin+kRows-1 of s, scaled and added to what y holds; those before `first` are not stored.
+template <class F, int kRows, int kPairs>
+MORAINE_INLINE void finish_rows(const Panel<kPairs>& panel, int n_blocks, const Place<kPairs>& at,
+                                const Factors& f, int m, const Sums<kPairs>& s, int begin, int first) {
   float* y = at.y + (m + begin) * at.y_stride;
   const float(*d)[kChunk] = f.d + m + begin;
   const float(*fix)[kChunk] = f.fix + m + begin;
-  __m512 acc[kRows];
+  __m512 acc[kRows][kPairs];
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) acc[r] = _mm512_maskz_loadu_ps(at.carried, y + r * at.y_stride);
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+    for (int p = 0; p < kPairs; ++p)
+      acc[r][p] = _mm512_maskz_loadu_ps(at.carried[p], y + r * at.y_stride + 16 * p);
   for (int i = 0; i < n_blocks; ++i) {
-    const __m512 dw = blocks[i].d;
+    __m512 dw[kPairs], min[kPairs];
+#pragma GCC unroll 2
+    for (int p = 0; p < kPairs; ++p) dw[p] = panel.blocks[p][i].d, min[p] = panel.blocks[p][i].min;
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      const __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(s.dot[i][begin + r]));
-      acc[r] = _mm512_fmadd_ps(_mm512_mul_ps(dw, _mm512_set1_ps(d[r][i])), dot, acc[r]);
+      const __m512 dx = _mm512_set1_ps(d[r][i]);
+#pragma GCC unroll 2
+      for (int p = 0; p < kPairs; ++p) {
+        const __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(s.dot[i][p][begin + r]));
+        acc[r][p] = _mm512_fmadd_ps(_mm512_mul_ps(dw[p], dx), dot, acc[r][p]);
+      }
     }
-    if constexpr (F::kMin) {
-      const __m512 min = blocks[i].min;
+    if constexpr (F::kMin)
 #pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) acc[r] = _mm512_fmadd_ps(min, _mm512_set1_ps(fix[r][i]), acc[r]);
-    }
+      for (int r = 0; r < kRows; ++r) {
+        const __m512 x = _mm512_set1_ps(fix[r][i]);
+#pragma GCC unroll 2
+        for (int p = 0; p < kPairs; ++p) acc[r][p] = _mm512_fmadd_ps(min[p], x, acc[r][p]);
+      }
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
-    if (begin + r >= first) _mm512_mask_storeu_ps(y + r * at.y_stride, at.lanes, acc[r]);
+    if (begin + r >= first)
+#pragma GCC unroll 2
+      for (int p = 0; p < kPairs; ++p)
+        _mm512_mask_storeu_ps(y + r * at.y_stride + 16 * p, at.lanes[p], acc[r][p]);
 }
 
 // Of the n_rows from m those from `wanted` on: eight or four at a time, the last within those before, if need
 // be.
-template <class F>
-MORAINE_INLINE void finish(const Block32* blocks, int n_blocks, const Place& at, const Factors& f, int m,
-                           int n_rows, const Sums& s, int wanted) {
+template <class F, int kPairs>
+MORAINE_INLINE void finish(const Panel<kPairs>& panel, int n_blocks, const Place<kPairs>& at,
+                           const Factors& f, int m, int n_rows, const Sums<kPairs>& s, int wanted) {
+  constexpr int kHalf = kFinish / 2;
   int r = wanted;
-  for (; n_rows - r > kFinish / 2; r += kFinish)
-    finish_rows<F, kFinish>(blocks, n_blocks, at, f, m, s, r + kFinish <= n_rows ? r : n_rows - kFinish, r);
-  if (r < n_rows) finish_rows<F, kFinish / 2>(blocks, n_blocks, at, f, m, s, n_rows - kFinish / 2, r);
+  for (; n_rows - r > kHalf; r += kFinish) {
+    const int begin = r + kFinish <= n_rows ? r : n_rows - kFinish;
+    finish_rows<F, kFinish>(panel, n_blocks, at, f, m, s, begin, r);
+  }
+  if (r < n_rows) finish_rows<F, kHalf>(panel, n_blocks, at, f, m, s, n_rows - kHalf, r);
 }
 
-// Block i's products with the rows of `to`. Blocks take turns with two sets of registers.
-MORAINE_INLINE void multiply(TileUnit& tiles, const Block32* blocks, const int8_t* q, int64_t stride, int i,
-                             Sums& to) {
+// Block i's products with a tile of rows at q. Blocks take turns with two sets of registers.
+template <int kPairs>
+MORAINE_INLINE void multiply(TileUnit& tiles, const Panel<kPairs>& panel, const int8_t* q, int64_t stride,
+                             int i, Sums<kPairs>& to) {
   const auto product = [&]<int kOdd>() __attribute__((always_inline)) {
-    tiles.zero<kSums + kOdd>();
+    constexpr int kSum = kSums + 2 * kOdd;
+    tiles.zero<kSum>();
     tiles.load<kX + kOdd>(q + 32 * i, stride);
-    tiles.load<kWeights + kOdd>(blocks[i].u, 64);
-    tiles.add_signed<kSums + kOdd, kX + kOdd, kWeights + kOdd>();
-    tiles.store<kSums + kOdd>(to.dot[i], 64);
+    tiles.load<kWeights>(panel.blocks[0][i].u, 64);
+    tiles.add_signed<kSum, kX + kOdd, kWeights>();
+    tiles.store<kSum>(to.dot[i][0], 64);
+    if constexpr (kPairs == 2) {
+      tiles.zero<kSum + 1>();
+      tiles.load<kWeights + 1>(panel.blocks[1][i].u, 64);
+      tiles.add_signed<kSum + 1, kX + kOdd, kWeights + 1>();
+      tiles.store<kSum + 1>(to.dot[i][1], 64);
+    }
   };
   if (i % 2 == 0)
     product.template operator()<0>();
@@ -125,17 +159,45 @@ MORAINE_INLINE int even_part(int n, int most) {
   return (n + parts - 1) / parts;
 }
 
-// Unpacked blocks times n_rows rows, tile by tile. The last tile begins within the one before, if it must.
-template <class F>
-void multiply_all(TileUnit& tiles, const Block32* blocks, int n_blocks, const Place& at, const Factors& f,
-                  const Activations& x, int n_rows) {
+// An unpacked chunk times n_rows rows, tile by tile. The last tile begins within the one before, if it must.
+template <class F, int kPairs>
+void multiply_all(TileUnit& tiles, const Panel<kPairs>& panel, int n_blocks, const Place<kPairs>& at,
+                  const Factors& f, const Activations& x, int n_rows) {
   const int height = n_rows < kTileRows ? n_rows : kTileRows;
-  Sums sums;
+  Sums<kPairs> sums;
   for (int done = 0; done < n_rows; done += height) {
     const int m = done + height <= n_rows ? done : n_rows - height;
-    for (int i = 0; i < n_blocks; ++i) multiply(tiles, blocks, x.q + m * x.q_stride, x.q_stride, i, sums);
-    finish<F>(blocks, n_blocks, at, f, m, height, sums, done - m);
+    for (int i = 0; i < n_blocks; ++i) multiply(tiles, panel, x.q + m * x.q_stride, x.q_stride, i, sums);
+    finish<F>(panel, n_blocks, at, f, m, height, sums, done - m);
   }
+}
+
+// What a call's rows are multiplied by: blocks b.. of some groups.
+struct Chunk {
+  int b, n_blocks;
+  int first, end;  // groups; after the last come the first one's next blocks
+  const Factors& factors;
+  const Activations& x;
+  int m, n_rows;
+};
+
+template <class F, int kPairs>
+void chunk_of(const MatmulArgs& a, TileUnit& tiles, const Chunk& c, int g) {
+  const auto weights = [&](int group, int b) {
+    return pair_of(a, group) + static_cast<int64_t>(b) * F::kBytes;
+  };
+  Panel<kPairs> panel;
+  Place<kPairs> at = {a.y + c.m * a.y_stride + 8 * g, a.y_stride, {}, {}};
+#pragma GCC unroll 2
+  for (int p = 0; p < kPairs; ++p) {
+    const Pair w = weights(g + 2 * p, c.b);
+    const int next = g + 2 * p + 2 * kPairs;
+    unpack<F>(w, next < c.end ? weights(next, c.b) : weights(c.first + 2 * p, c.b + c.n_blocks), c.n_blocks,
+              panel.blocks[p]);
+    at.lanes[p] = w.lanes;
+    at.carried[p] = c.b == 0 ? __mmask16{0} : w.lanes;
+  }
+  multiply_all<F>(tiles, panel, c.n_blocks, at, c.factors, c.x, c.n_rows);
 }
 
 // Rows m..m+n_rows-1, at least half a tile.
@@ -143,8 +205,6 @@ template <class F>
 void multiply_rows(const MatmulArgs& a, int m, int n_rows) {
   const int n_blocks = a.k / 32, chunk = even_part(n_blocks, kChunk);
   TileUnit tiles(shapes(32, n_rows < kTileRows ? n_rows : kTileRows));
-  const auto weights = [&](int g, int b) { return pair_of(a, g) + static_cast<int64_t>(b) * F::kBytes; };
-  Block32 blocks[kChunk];
   Factors factors;
   for (int first = 0; first < a.n_groups; first += kPackedGroups) {
     const int end = first + kPackedGroups < a.n_groups ? first + kPackedGroups : a.n_groups;
@@ -152,13 +212,10 @@ void multiply_rows(const MatmulArgs& a, int m, int n_rows) {
       const int n = n_blocks - b < chunk ? n_blocks - b : chunk;
       const Activations x = activations<32>(a.x, m, b);
       read_factors<F>(x, n_rows, n, factors);
-      for (int g = first; g < end; g += 2) {
-        const Pair w = weights(g, b);
-        unpack<F>(w, g + 2 < end ? weights(g + 2, b) : weights(first, b + n), n, blocks);
-        const __mmask16 carried = b == 0 ? 0 : w.lanes;
-        const Place at = {a.y + m * a.y_stride + 8 * g, a.y_stride, w.lanes, carried};
-        multiply_all<F>(tiles, blocks, n, at, factors, x, n_rows);
-      }
+      const Chunk c = {b, n, first, end, factors, x, m, n_rows};
+      int g = first;
+      for (; g + 2 < end; g += 4) chunk_of<F, 2>(a, tiles, c, g);
+      if (g < end) chunk_of<F, 1>(a, tiles, c, g);
     }
   }
 }
