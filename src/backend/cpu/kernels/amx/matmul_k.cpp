@@ -22,16 +22,22 @@ using namespace avx512;
 
 constexpr int kWidth = 256;
 
+// Mins multiply sums of activations, two by two: of 16, or of 32 where they span as many.
+template <class F>
+constexpr int kFactors = F::kScales / 2;
+
 template <class F>
 struct Panel {
   Scales<F::kScales, F::kMins> scales;
-  __m512i factors[8];         // of the mins
-  __m512i low[64], high[64];  // [16 steps of 4 values][16 rows], four tiles each
+  __m512i factors[kFactors<F>];  // of the mins
+  __m512i low[64], high[64];     // [16 steps of 4 values][16 rows], four tiles each
 
   // next: what will be unpacked after this.
   MORAINE_INLINE void unpack(const Pair& w, const Pair& next) {
     F::read(w, scales);
-    if constexpr (F::kMins) sum_factors<F>(scales, factors);
+    if constexpr (F::kMins)
+#pragma GCC unroll 8
+      for (int i = 0; i < kFactors<F>; ++i) factors[i] = pairs(scales.min[2 * i], scales.min[2 * i + 1]);
     for_each_part([&]<int j>() __attribute__((always_inline)) {
       __m512i u[8];
       fetch<j*(F::kBytes / 8), F::kBytes / 8>(next);
@@ -54,6 +60,27 @@ struct Panel {
     high = _mm512_ternarylogic_epi32(bytes, _mm512_srli_epi16(even, 8), odd, kSelect);
   }
 };
+
+// A block's activations.
+struct Packed {
+  alignas(64) int8_t q[kPackedRows][kWidth];
+  alignas(32) int16_t sums[kPackedRows][16];  // for the factors
+};
+
+template <class F>
+void pack(const MatmulArgs& a, int m, int n_rows, int b, Packed& to) {
+  pack<kWidth>(a.x, m, n_rows, b, to.q);
+  if constexpr (!F::kMins) return;
+  const int16_t* sums = a.x.sums + m * a.x.s_stride + kWidth / 16 * b;
+  for (int i = 0; i < n_rows; ++i, sums += a.x.s_stride) {
+    __m256i s = load256(sums);
+    if constexpr (F::kScales == 8) {
+      s = _mm256_madd_epi16(s, _mm256_set1_epi16(1));
+      s = _mm256_castsi128_si256(_mm_packs_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1)));
+    }
+    _mm256_store_si256(reinterpret_cast<__m256i*>(to.sums[i]), s);
+  }
+}
 
 constexpr int kRows = 64;  // of activations between two looks at their sums
 
@@ -99,8 +126,8 @@ MORAINE_INLINE void multiply(TileUnit& tiles, const Panel<F>& p, const int8_t (*
 
 // n_rows from m, scaled and added to what y holds or, with the first block, to nothing.
 template <class F>
-MORAINE_INLINE void finish(const MatmulArgs& a, const Panel<F>& p, const Place& at, const Sums& s, int m,
-                           int n_rows) {
+MORAINE_INLINE void finish(const MatmulArgs& a, const Panel<F>& p, const Place& at, const Sums& s,
+                           const int16_t (*sums)[16], int m, int n_rows) {
   const Activations x = activations<kWidth>(a.x, m, at.b);
   float* y = a.y + m * a.y_stride + 8 * at.g;
   const __mmask16 carried = at.b == 0 ? 0 : at.lanes;
@@ -109,7 +136,10 @@ MORAINE_INLINE void finish(const MatmulArgs& a, const Panel<F>& p, const Place& 
     const __m512i dot =
         _mm512_add_epi32(_mm512_load_si512(s.low[i]), _mm512_slli_epi32(_mm512_load_si512(s.high[i]), 8));
     __m512i mins = _mm512_setzero_si512();
-    if constexpr (F::kMins) mins = add_sums(mins, p.factors, x.sums + i * x.s_stride);
+    if constexpr (F::kMins)
+#pragma GCC unroll 8
+      for (int j = 0; j < kFactors<F>; ++j)
+        mins = _mm512_dpwssd_epi32(mins, p.factors[j], broadcast4(sums[i] + 2 * j));
     const __m512 acc = _mm512_maskz_loadu_ps(carried, y + i * a.y_stride);
     _mm512_mask_storeu_ps(y + i * a.y_stride, at.lanes,
                           add_block<F>(p.scales, dot, mins, x.d[i * x.d_stride], acc));
@@ -119,15 +149,15 @@ MORAINE_INLINE void finish(const MatmulArgs& a, const Panel<F>& p, const Place& 
 // A pair of groups times the rows from m, which are packed.
 template <class F>
 MORAINE_INLINE void multiply_all(const MatmulArgs& a, TileUnit& tiles, const Panel<F>& p, const Place& at,
-                                 const int8_t (*x)[kWidth], int m, int n_rows) {
+                                 const Packed& x, int m, int n_rows) {
   Sums s;
   for (int i = 0; i < n_rows; i += kRows) {
     const int n = n_rows - i < kRows ? n_rows - i : kRows;
     int r = 0;
     for (; r + kTileRows < n; r += 2 * kTileRows)
-      multiply<F, true>(tiles, p, x + i + r, s.low + r, s.high + r);
-    if (r < n) multiply<F, false>(tiles, p, x + i + r, s.low + r, s.high + r);
-    finish(a, p, at, s, m + i, n);
+      multiply<F, true>(tiles, p, x.q + i + r, s.low + r, s.high + r);
+    if (r < n) multiply<F, false>(tiles, p, x.q + i + r, s.low + r, s.high + r);
+    finish(a, p, at, s, x.sums + i, m + i, n);
   }
 }
 
@@ -136,7 +166,7 @@ void matmul(const MatmulArgs& a, MatmulFn without) {
   if (a.n_rows < kLeastRows) return without(a);
   TileUnit tiles(shapes(64, kTileRows));
   Panel<F> p;
-  alignas(64) int8_t x[kPackedRows][kWidth];
+  Packed x;
   const int n_blocks = a.k / kWidth;
   const auto weights = [&](int g, int b) { return pair_of(a, g) + static_cast<int64_t>(b) * F::kBytes; };
   for (int m = 0; m < a.n_rows; m += kPackedRows) {
@@ -144,7 +174,7 @@ void matmul(const MatmulArgs& a, MatmulFn without) {
     for (int first = 0; first < a.n_groups; first += kPackedGroups) {
       const int end = first + kPackedGroups < a.n_groups ? first + kPackedGroups : a.n_groups;
       for (int b = 0; b < n_blocks; ++b) {
-        pack<kWidth>(a.x, m, n_rows, b, x);
+        pack<F>(a, m, n_rows, b, x);
         for (int g = first; g < end; g += 2) {
           const Pair w = weights(g, b);
           p.unpack(w, g + 2 < end ? weights(g + 2, b) : weights(first, b + 1));
