@@ -21,6 +21,7 @@ class ThreadPool {
 
   // The next loops use threads [0, n) only; the others sleep. Between loops, from the calling thread.
   void set_active(int n) noexcept { active_.store(n, std::memory_order_relaxed); }
+  int active() const noexcept { return active_.load(std::memory_order_relaxed); }
 
   // Calls fn(task, thread) for task in [0, n_tasks), thread in [0, size()); returns when all are done.
   // Tasks are claimed one by one in ascending order, so a thread that is slow or not scheduled at all

@@ -3,6 +3,7 @@
 // K is never split.
 #include <algorithm>
 
+#include "backend/cpu/pieces.h"
 #include "backend/cpu/stages.h"
 
 namespace moraine::cpu {
@@ -10,6 +11,8 @@ namespace {
 
 constexpr int32_t kRowTile = 128;            // activation rows of one tile
 constexpr int64_t kMinTaskBytes = 16 << 10;  // of weights: smaller tasks cost more to claim than to run
+constexpr int64_t kMaxTaskBytes = 1 << 20;   // what a thread that is not scheduled may keep from the others
+constexpr int32_t kMaxSharedGroups = 64;
 
 }  // namespace
 
@@ -62,30 +65,24 @@ void MatmulStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
     group_bytes = std::max(group_bytes, exe.backend().weight(p.weight).group_bytes);
   }
   const int32_t row_tiles = (n_rows + kRowTile - 1) / kRowTile;
-  // Eight tasks a thread even out a busy core; below kMinTaskBytes that is not worth it.
-  int64_t chunk = std::max<int64_t>(1, total_groups * row_tiles / (8 * pool.size()));
-  const int64_t least = std::min(total_groups, (kMinTaskBytes + group_bytes - 1) / group_bytes);
-  chunk = std::max(std::min<int64_t>(chunk, 64), least);
-  chunk += chunk % 2;  // wide kernels take two groups at once
-
-  int32_t n_tasks = 0;
-  for (const Part& p : parts_)
-    n_tasks += static_cast<int32_t>((exe.backend().weight(p.weight).n_groups + chunk - 1) / chunk);
-  // Row tiles innermost: a weight chunk is taken from memory once and from cache for the other tiles.
-  pool.run(n_tasks * row_tiles, [&](int task, int) {
-    const int32_t tile = task % row_tiles;
-    int32_t c = task / row_tiles;
+  int64_t least = (kMinTaskBytes + group_bytes - 1) / group_bytes;
+  int64_t most = (kMaxTaskBytes + group_bytes - 1) / group_bytes;
+  if (row_tiles > 1) {
+    // Weights that stay in cache for all row tiles; eight tasks a thread even out a busy core.
+    const int64_t even = total_groups * row_tiles / (8 * pool.active());
+    least = most = std::max(least, std::min<int64_t>(even, kMaxSharedGroups));
+  }
+  const Pieces pieces(total_groups, least, most, pool.active());
+  // Row tiles innermost: a piece is taken from memory once and from cache for the other tiles.
+  pool.run(pieces.count() * row_tiles, [&](int task, int) {
+    const int32_t r0 = task % row_tiles * kRowTile, r1 = std::min(n_rows, r0 + kRowTile);
+    const Pieces::Range piece = pieces[task / row_tiles];
+    int64_t first = 0;  // of the part's groups, counting through all parts
     for (const Part& p : parts_) {
-      const int32_t groups = exe.backend().weight(p.weight).n_groups;
-      const int32_t chunks = static_cast<int32_t>((groups + chunk - 1) / chunk);
-      if (c >= chunks) {
-        c -= chunks;
-        continue;
-      }
-      const int32_t g0 = static_cast<int32_t>(c * chunk);
-      run_tile(exe, ctx, p, g0, std::min<int32_t>(groups, static_cast<int32_t>(g0 + chunk)), tile * kRowTile,
-               std::min(n_rows, (tile + 1) * kRowTile));
-      return;
+      const int64_t n = exe.backend().weight(p.weight).n_groups;
+      const int64_t g0 = std::max<int64_t>(0, piece.begin - first), g1 = std::min(n, piece.end - first);
+      if (g0 < g1) run_tile(exe, ctx, p, static_cast<int32_t>(g0), static_cast<int32_t>(g1), r0, r1);
+      first += n;
     }
   });
 }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "backend/cpu/kernels/scalar/math.h"
+#include "backend/cpu/pieces.h"
 #include "backend/cpu/stages.h"
 #include "base/check.h"
 
@@ -188,19 +189,21 @@ void MoeStage::down(CpuExecutable& exe, const Work& w, const Tile& tile, int32_t
   be.kernels().matmul[static_cast<int>(weight.decl.dtype)](a);
 }
 
-// Runs fn(tile, g0, g1) over n_groups groups of every tile: enough tasks to even out a busy core, none
-// too small to claim.
+// Runs fn(tile, g0, g1, thread) over n_groups groups of every tile, counting through all tiles: a decode row
+// has fewer experts than would make even tasks.
 template <class Fn>
 void MoeStage::for_each_tile(ThreadPool& pool, const Work& w, int32_t n_tiles, int32_t first_group,
                              int32_t n_groups, int64_t group_bytes, Fn&& fn) const noexcept {
-  int64_t chunk = std::max<int64_t>(1, int64_t{n_tiles} * n_groups / (8 * pool.size()));
-  chunk = std::max(chunk, (kMinTaskBytes + group_bytes - 1) / group_bytes);
-  chunk = std::min<int64_t>(chunk + chunk % 2, n_groups);  // wide kernels take two groups at once
-  const auto chunks = static_cast<int32_t>((n_groups + chunk - 1) / chunk);
-  pool.run(n_tiles * chunks, [&](int task, int thread) {
-    const auto g0 = static_cast<int32_t>(first_group + task % chunks * chunk);
-    const int32_t g1 = std::min<int32_t>(first_group + n_groups, static_cast<int32_t>(g0 + chunk));
-    fn(w.tiles[task / chunks], g0, g1, thread);
+  const int64_t least = (kMinTaskBytes + group_bytes - 1) / group_bytes;
+  const Pieces pieces(int64_t{n_tiles} * n_groups, least, n_groups, pool.active());
+  pool.run(pieces.count(), [&](int task, int thread) {
+    const Pieces::Range piece = pieces[task];
+    for (int64_t at = piece.begin; at < piece.end;) {
+      const int64_t tile = at / n_groups, end = std::min(piece.end, (tile + 1) * n_groups);
+      fn(w.tiles[tile], static_cast<int32_t>(first_group + at - tile * n_groups),
+         static_cast<int32_t>(first_group + end - tile * n_groups), thread);
+      at = end;
+    }
   });
 }
 
