@@ -325,9 +325,10 @@ TEST(OptionTable, EnvironmentUnderTheCommandLine) {
 }
 
 TEST(OptionTable, BenchHasLlamaBenchsLetters) {
-  const Line l("-p 512,1024 -n 128 -t 2 -r 3 -o json -ngl 0 -fa 1 -mmp 0", kBench);
+  const Line l("-p 512,1024 -n 128 -d 0,8192 -t 2 -r 3 -o json -ngl 0 -fa 1 -mmp 0", kBench);
   EXPECT_THAT(l.settings.bench_prompts, ElementsAre(512, 1024));
   EXPECT_THAT(l.settings.bench_tokens, ElementsAre(128));
+  EXPECT_THAT(l.settings.bench_depths, ElementsAre(0, 8192));
   EXPECT_THAT(l.settings.bench_threads, ElementsAre(2));
   EXPECT_EQ(l.settings.bench_repetitions, 3);
   EXPECT_EQ(l.settings.bench_format, BenchFormat::kJson);

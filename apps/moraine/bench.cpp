@@ -1,7 +1,8 @@
 // `moraine bench`: how fast prompts are read and tokens generated, straight on the engine. A prompt test
 // reads N random tokens and draws none; a generation test makes N passes of one row behind a prompt of
 // one token: greedy, the end of generation ignored, so that neither sampler nor text matters. As in
-// llama-bench, each test starts from an empty context and is repeated after one untimed run.
+// llama-bench, each test starts from an empty context, or behind as many tokens as -d says, which are
+// computed once and then come from the cache, and is repeated after one untimed run.
 #include <fmt/format.h>
 #include <signal.h>
 
@@ -32,6 +33,10 @@ std::vector<TokenId> random_prompt(const Tokenizer& tokenizer, int32_t n, std::m
   return prompt;
 }
 
+int32_t most(const std::vector<int32_t>& numbers) {
+  return *std::max_element(numbers.begin(), numbers.end());
+}
+
 class Bench {
  public:
   Bench(Invocation& invocation, Signals& signals)
@@ -41,10 +46,14 @@ class Bench {
     std::vector<BenchResult> results;
     for (const int32_t n_threads : settings_.bench_threads) {
       const auto engine = load(n_threads);
-      for (const int32_t n : settings_.bench_prompts)
-        if (n > 0) results.push_back(measure(*engine, n, 0));
-      for (const int32_t n : settings_.bench_tokens)
-        if (n > 0) results.push_back(measure(*engine, 0, n));
+      for (const int32_t depth : settings_.bench_depths) {
+        before_ = random_prompt(*engine->tokenizer(), depth, random_);
+        if (depth > 0) (void)once(*engine, {}, 0);
+        for (const int32_t n : settings_.bench_prompts)
+          if (n > 0) results.push_back(measure(*engine, n, 0));
+        for (const int32_t n : settings_.bench_tokens)
+          if (n > 0) results.push_back(measure(*engine, 0, n));
+      }
     }
     return results;
   }
@@ -54,13 +63,12 @@ class Bench {
     EngineOptions options = settings_.engine;
     options.n_threads = n_threads;
     options.n_parallel = 1;
-    options.cache_bytes = 0;
-    // What is generated behind random tokens repeats itself: guessing ahead would measure that, not the model.
-    // `bench speculation` measures it on tasks.
+    const int32_t deepest = most(settings_.bench_depths);
+    if (deepest == 0) options.cache_bytes = 0;
+    // What is generated behind random tokens repeats itself: guessing ahead would measure that, not the
+    // model. `bench speculation` measures it on tasks.
     options.speculation.max_draft = 0;
-    options.n_ctx =
-        std::max(*std::max_element(settings_.bench_prompts.begin(), settings_.bench_prompts.end()),
-                 *std::max_element(settings_.bench_tokens.begin(), settings_.bench_tokens.end()) + 1);
+    options.n_ctx = deepest + std::max(most(settings_.bench_prompts), most(settings_.bench_tokens) + 1);
     LoadingDisplay display(console_, std::filesystem::path(options.model_path).filename().string());
     return Engine::load(options, [&](const LoadProgress& progress) {
       display.show(progress);
@@ -72,29 +80,37 @@ class Bench {
     BenchResult result{.info = engine.info(),
                        .n_prompt = n_prompt,
                        .n_gen = n_gen,
+                       .n_depth = static_cast<int32_t>(before_.size()),
                        .started = std::chrono::system_clock::now()};
-    if (settings_.bench_warmup) once(engine, n_prompt, std::min(n_gen, 8));
+    const auto again = [&](int32_t generate) {
+      return once(engine, random_prompt(*engine.tokenizer(), std::max(n_prompt, 1), random_), generate);
+    };
+    if (settings_.bench_warmup) (void)again(std::min(n_gen, 8));
     for (int32_t i = 0; i < settings_.bench_repetitions; ++i) {
       console_.live(fmt::format("{}: {} of {}", result.test(), i + 1, settings_.bench_repetitions));
-      result.samples_ns.push_back(once(engine, n_prompt, n_gen));
+      result.samples_ns.push_back(again(n_gen));
     }
     console_.end_live();
     return result;
   }
 
-  // Nanoseconds of the engine's own clock, without queueing.
-  uint64_t once(Engine& engine, int32_t n_prompt, int32_t n_gen) {
+  // Nanoseconds, of the engine's own clock and without queueing, for `prompt` and what is generated, behind
+  // the depth's tokens.
+  uint64_t once(Engine& engine, const std::vector<TokenId>& prompt, int32_t n_gen) {
     GenerationRequest request;
-    request.reuse = false;  // a cache of prefixes must not help
-    request.prompt = random_prompt(*engine.tokenizer(), std::max(n_prompt, 1), random_);
+    request.reuse = !before_.empty();  // without a depth a cache of prefixes must not help
+    request.prompt = before_;
+    request.prompt.insert(request.prompt.end(), prompt.begin(), prompt.end());
     request.max_tokens = n_gen;
     request.sampling.temperature = 0;
     request.sampling.ignore_eos = true;
     const Outcome outcome = generate(engine, std::move(request), signals_);
     if (outcome.interrupted) throw Error(ErrorCode::kCancelled, "Interrupted.");
     const GenerationStats& s = outcome.stats;
-    if (s.n_cached != 0 && n_prompt > 0)
-      throw Error(ErrorCode::kInternal, "A measured prompt came from the cache.");
+    if (!prompt.empty() && s.n_cached != static_cast<int32_t>(before_.size()))
+      throw Error(ErrorCode::kInternal,
+                  fmt::format("Of a measured prompt {} tokens came from the cache, not {}.", s.n_cached,
+                              before_.size()));
     return static_cast<uint64_t>((s.prompt_ms + (n_gen > 0 ? s.generated_ms : 0)) * 1e6);
   }
 
@@ -102,6 +118,7 @@ class Bench {
   Console& console_;
   Signals& signals_;
   std::mt19937 random_{42};
+  std::vector<TokenId> before_;  // as many tokens as the depth
 };
 
 }  // namespace

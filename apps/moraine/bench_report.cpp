@@ -99,7 +99,7 @@ OrderedJson record(const BenchResult& r, const Settings& s) {
           {"embeddings", false},
           {"n_prompt", r.n_prompt},
           {"n_gen", r.n_gen},
-          {"n_depth", 0},
+          {"n_depth", r.n_depth},
           {"test_time", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
                                     fmt::gmtime(std::chrono::system_clock::to_time_t(r.started)))},
           {"avg_ns", static_cast<uint64_t>(ns.average)},
@@ -156,7 +156,8 @@ std::string table(const std::vector<BenchResult>& results) {
 }  // namespace
 
 std::string BenchResult::test() const {
-  return n_prompt > 0 ? fmt::format("pp{}", n_prompt) : fmt::format("tg{}", n_gen);
+  const std::string what = n_prompt > 0 ? fmt::format("pp{}", n_prompt) : fmt::format("tg{}", n_gen);
+  return n_depth > 0 ? fmt::format("{} @ d{}", what, n_depth) : what;
 }
 
 std::string bench_report(const std::vector<BenchResult>& results, const Settings& s) {

@@ -15,10 +15,11 @@ namespace moraine::app {
 struct BenchResult {
   ModelInfo info;
   int32_t n_prompt = 0, n_gen = 0;
+  int32_t n_depth = 0;  // tokens before what is measured
   std::chrono::system_clock::time_point started;
   std::vector<uint64_t> samples_ns;
 
-  std::string test() const;  // "pp512", "tg128"
+  std::string test() const;  // "pp512", "tg128", "pp512 @ d8192"
   int32_t n_tokens() const { return n_prompt + n_gen; }
 };
 

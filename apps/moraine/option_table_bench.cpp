@@ -11,6 +11,9 @@ void add_bench_options(Table& t, Settings& s) {
   t.add("-p, --n-prompt N", integers(s.bench_prompts, 0, 1 << 24), "tokens of a prompt to read; 0: none")
       .standard("512");
   t.add("-n, --n-gen N", integers(s.bench_tokens, 0, 1 << 24), "tokens to generate; 0: none").standard("128");
+  t.add("-d, --n-depth N", integers(s.bench_depths, 0, 1 << 24),
+        "tokens of context before what is measured, computed beforehand")
+      .standard("0");
   t.add("-t, --threads N", integers(s.bench_threads, 0, 1024),
         "threads; several are measured one after another")
       .standard("the physical cores")

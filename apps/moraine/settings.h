@@ -94,7 +94,7 @@ struct Settings {
   std::string prompt, prompt_file, system_prompt;
   std::optional<bool> timings;  // empty: on a terminal
 
-  std::vector<int32_t> bench_prompts = {512}, bench_tokens = {128}, bench_threads = {0};
+  std::vector<int32_t> bench_prompts = {512}, bench_tokens = {128}, bench_threads = {0}, bench_depths = {0};
   int32_t bench_repetitions = 5;
   BenchFormat bench_format = BenchFormat::kMarkdown;
   bool bench_warmup = true;

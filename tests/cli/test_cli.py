@@ -254,6 +254,14 @@ def test_bench_json_has_llama_benchs_fields():
 
 
 @needs_model
+def test_bench_at_a_depth_computes_only_what_is_measured():
+    done = moraine("bench", MODEL, "-p", "16", "-n", "2", "-d", "0,300", "-r", "1", "-o", "json")
+    assert done.returncode == 0, done.stderr  # it fails where the depth's tokens do not come from the cache
+    assert [(r["n_depth"], r["n_prompt"], r["n_gen"]) for r in json.loads(done.stdout)] == [
+        (0, 16, 0), (0, 0, 2), (300, 16, 0), (300, 0, 2)]
+
+
+@needs_model
 def test_bench_tables():
     arguments = ("bench", MODEL, "-p", "16", "-n", "2", "-r", "1", "--no-warmup")
     table = moraine(*arguments).stdout
