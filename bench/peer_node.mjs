@@ -1,7 +1,7 @@
 // Speed of llama.cpp as npm's node-llama-cpp ships it: prebuilt for 13 kinds of x86 CPU, the best chosen
 // at run time. Prints llama-bench's JSON fields, so that bench/peers.py reads every engine alike.
 //
-//   node bench/peer_node.mjs MODEL.gguf [-p 512] [-n 128] [-t 2] [-r 3]    -p and -n: several with commas
+//   node bench/peer_node.mjs MODEL.gguf [-p 512] [-n 128] [-d 0] [-t 2] [-r 3]    -p, -n, -d: several with commas
 //   node bench/peer_node.mjs MODEL.gguf --once        load, answer one token, exit
 //   node bench/peer_node.mjs MODEL.gguf --idle        only start the interpreter and load the library
 //
@@ -13,11 +13,11 @@ import process from "node:process";
 import {pathToFileURL} from "node:url";
 import path from "node:path";
 
-const args = {model: process.argv[2], p: [512], n: [128], t: 2, r: 3, once: false, idle: false};
+const args = {model: process.argv[2], p: [512], n: [128], d: [0], t: 2, r: 3, once: false, idle: false};
 for (let i = 3; i < process.argv.length; i++) {
     const name = process.argv[i].replace(/^-+/, "");
     if (name === "once" || name === "idle") args[name] = true;
-    else if (name === "p" || name === "n") args[name] = process.argv[++i].split(",").map(Number);
+    else if (name === "p" || name === "n" || name === "d") args[name] = process.argv[++i].split(",").map(Number);
     else if (name === "t" || name === "r") args[name] = Number(process.argv[++i]);
     else {
         console.error(`peer_node.mjs: unknown argument ${process.argv[i]}`);
@@ -33,8 +33,10 @@ if (args.idle) process.exit(0);
 const began = performance.now();
 const batchSize = 512;
 const model = await llama.loadModel({modelPath: args.model});
+const sum = (numbers) => numbers.reduce((a, b) => a + b);
+const deepest = Math.max(...args.d), longest = deepest ? deepest + sum([...args.p, ...args.n]) : Math.max(...args.p, ...args.n);
 const context = await model.createContext({
-    contextSize: Math.max(1024, ...[...args.p, ...args.n].map((n) => n + 8)), batchSize, sequences: 1, threads: args.t
+    contextSize: Math.max(1024, longest + 8), batchSize, sequences: 1, threads: args.t
 });
 const addon = context._ctx;
 addon.setThreads(args.t);
@@ -65,13 +67,31 @@ if (args.once) {
     process.exit(0);
 }
 const results = [];
+function add(depth, prompt, generated, samples) {
+    results.push({engine: "llama.cpp", model_filename: args.model, n_threads: args.t, n_depth: depth, n_prompt: prompt,
+        n_gen: generated, avg_ts: sum(samples) / samples.length, samples_ts: samples});
+}
 for (const [prompt, generated] of [...args.p.map((p) => [p, 0]), ...args.n.map((n) => [0, n])]) {
-    if (prompt + generated === 0) continue;
+    if (prompt + generated === 0 || !args.d.includes(0)) continue;
     await secondsOf(prompt, Math.min(generated, 16)); // warm-up
     const samples = [];
     for (let r = 0; r < args.r; r++) samples.push((prompt + generated) / await secondsOf(prompt, generated));
-    results.push({engine: "llama.cpp", model_filename: args.model, n_threads: args.t, n_prompt: prompt,
-        n_gen: generated, avg_ts: samples.reduce((a, b) => a + b) / samples.length, samples_ts: samples});
+    add(0, prompt, generated, samples);
+}
+
+// One walk through the context, as filling it takes most of the time.
+addon.disposeSequence(0);
+let position = 0;
+async function evaluate(n, atOnce) {
+    const start = performance.now();
+    for (let i = 0; i < n; i += atOnce) await decode(Array.from({length: Math.min(atOnce, n - i)}, randomToken), position + i);
+    position += n;
+    return (performance.now() - start) / 1000;
+}
+for (const depth of args.d.filter(Boolean).sort((a, b) => a - b)) {
+    await evaluate(depth - position, batchSize);
+    for (const n of args.n.filter(Boolean)) add(depth, 0, n, [n / await evaluate(n, 1)]);
+    for (const p of args.p.filter(Boolean)) add(depth, p, 0, [p / await evaluate(p, batchSize)]);
 }
 console.log(JSON.stringify(results));
 process.exit(0);

@@ -7,7 +7,7 @@
   peer_python.py ik        MODEL.gguf --once                            load, answer one token, exit
   peer_python.py ik        MODEL.gguf --idle                            only load the library
 
--p and -n take several numbers, separated by commas.
+-p, -n and -d (tokens of context before what is measured) take several numbers, separated by commas.
 
 Prints llama-bench's JSON fields, so that bench/peers.py reads every engine alike, and measures as
 llama-bench does: the prompt in batches of 512 on an empty cache, then, on an empty cache again,
@@ -109,12 +109,34 @@ def seconds_of(engine, rng, prompt, generated):
     return time.perf_counter() - began
 
 
+def behind_depths(engine, rng, args):
+    """(depth, prompt, generated, seconds): one walk through the context, as filling it takes most of the time."""
+    engine.clear()
+    position = 0
+
+    def evaluate(n, at_once):
+        nonlocal position
+        began = time.perf_counter()
+        for i in range(0, n, at_once):
+            engine.evaluate([rng.randrange(300, 30000) for _ in range(min(at_once, n - i))], position + i)
+        position += n
+        return time.perf_counter() - began
+
+    for depth in sorted(d for d in args.d if d):
+        evaluate(depth - position, BATCH)
+        for n in filter(None, args.n):
+            yield depth, 0, n, evaluate(n, 1)
+        for p in filter(None, args.p):
+            yield depth, p, 0, evaluate(p, BATCH)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", choices=sorted(ENGINES))
     parser.add_argument("model")
     parser.add_argument("-p", type=numbers, default=[512], help="tokens of the prompt (0: not measured)")
     parser.add_argument("-n", type=numbers, default=[128], help="tokens to generate (0: not measured)")
+    parser.add_argument("-d", type=numbers, default=[0], help="tokens of context before it")
     parser.add_argument("-t", type=int, default=2, help="threads")
     parser.add_argument("-r", type=int, default=3, help="repetitions")
     parser.add_argument("--once", action="store_true", help="load, answer one token, exit")
@@ -126,7 +148,8 @@ def main():
     if args.idle:
         return 0
     began = time.perf_counter()
-    engine.load(args.model, max(1024, *(n + 8 for n in args.p + args.n)), args.t)
+    longest = max(args.p + args.n) if max(args.d) == 0 else max(args.d) + sum(args.p + args.n)
+    engine.load(args.model, max(1024, longest + 8), args.t)
     load_s = time.perf_counter() - began
     rng = random.Random(1)
     if args.once:
@@ -134,13 +157,18 @@ def main():
         print(json.dumps([{"engine": title, "load_s": load_s}]))
         return 0
     results = []
+
+    def add(depth, prompt, generated, samples):
+        results.append({"engine": title, "model_filename": args.model, "n_threads": args.t, "n_depth": depth,
+                        "n_prompt": prompt, "n_gen": generated, "avg_ts": sum(samples) / len(samples), "samples_ts": samples})
+
     for prompt, generated in [(p, 0) for p in args.p] + [(0, n) for n in args.n]:
-        if prompt + generated == 0:
+        if prompt + generated == 0 or 0 not in args.d:
             continue
         seconds_of(engine, rng, prompt, min(generated, 16))  # warm-up
-        samples = [(prompt + generated) / seconds_of(engine, rng, prompt, generated) for _ in range(args.r)]
-        results.append({"engine": title, "model_filename": args.model, "n_threads": args.t, "n_prompt": prompt,
-                        "n_gen": generated, "avg_ts": sum(samples) / len(samples), "samples_ts": samples})
+        add(0, prompt, generated, [(prompt + generated) / seconds_of(engine, rng, prompt, generated) for _ in range(args.r)])
+    for depth, prompt, generated, seconds in behind_depths(engine, rng, args):
+        add(depth, prompt, generated, [(prompt + generated) / seconds])
     print(json.dumps(results))
     return 0
 

@@ -4,8 +4,10 @@
   bench/peers.py                          both real models in models/, all engines, 5 rounds
   bench/peers.py --engines llama.cpp,ik   only these
   bench/peers.py FILE.gguf ... -p 512,2048 -n 64 -t 8 --rounds 9
+  bench/peers.py FILE.gguf -d 0,8192,16384 -p 512 -n 32
 
-For each model: prefill of -p tokens and decode of -n tokens (several with commas) on an empty cache, in rounds that visit
+For each model: prefill of -p tokens and decode of -n tokens (several with commas) on an empty cache, or behind
+-d tokens of context, in rounds that visit
 every engine once (A B C A B C ...) in a fresh process, because machines drift; then start-up and
 peak memory of a process that loads the file and answers one token. Prints a Markdown table with
 medians, spread and ratios, and what it was measured on: docs/benchmarks.md is made of these.
@@ -115,7 +117,7 @@ def node_modules_avx2():
 @dataclasses.dataclass
 class Engine:
     title: str
-    bench: Callable  # (model, p, n, t) -> command that prints llama-bench's JSON
+    bench: Callable  # (model, args) -> command that prints llama-bench's JSON
     once: Callable  # (model, t) -> command that loads, answers one token and exits
     idle: list | None = None  # command that only starts the interpreter and loads the library
     environment: dict = dataclasses.field(default_factory=dict)
@@ -126,12 +128,16 @@ def moraine(program):
         raise BenchError(f"{program} is not there; `make build` makes it.")
     return Engine(
         "moraine",
-        lambda model, p, n, t: [program, "bench", "-m", model, "-p", p, "-n", n, "-t", t, "-r", 1, "-o", "json"],
+        lambda model, args: [program, "bench", "-m", model, *tests(args), "-o", "json"],
         lambda model, t: [program, "run", "-m", model, "-t", t, "-c", 1024, "-n", 1, "Hello"])
 
 
+def tests(args):
+    return ["-p", commas(args.p), "-n", commas(args.n), "-d", commas(args.d), "-t", args.t, "-r", 1]
+
+
 def scripted(title, prefix, environment=None):
-    return Engine(title, lambda model, p, n, t: [*prefix, model, "-p", p, "-n", n, "-t", t, "-r", 1],
+    return Engine(title, lambda model, args: [*prefix, model, *tests(args)],
                   lambda model, t: [*prefix, model, "-t", t, "--once"], [*prefix, "none", "--idle"], environment or {})
 
 
@@ -159,8 +165,13 @@ def commas(numbers):
     return ",".join(map(str, numbers))
 
 
+def kind_of(what, n, depth):
+    return f"{what} {n}" + (f" behind {depth}" if depth else "")
+
+
 def kinds(args):
-    return [f"prefill {n}" for n in args.p if n] + [f"decode {n}" for n in args.n if n]
+    return [kind_of(what, n, depth) for depth in args.d for what, lengths in (("prefill", args.p), ("decode", args.n))
+            for n in lengths if n]
 
 
 @dataclasses.dataclass
@@ -201,7 +212,8 @@ def speeds(output):
     results = json.loads(output[output.index("["):])
     found = {}
     for result in results:
-        kind = f"decode {result['n_gen']}" if result["n_gen"] else f"prefill {result['n_prompt']}"
+        what, n = ("decode", result["n_gen"]) if result["n_gen"] else ("prefill", result["n_prompt"])
+        kind = kind_of(what, n, result["n_depth"])
         found[kind] = statistics.median(result["samples_ts"] or [result["avg_ts"]])
     return found
 
@@ -212,7 +224,7 @@ def measure(engines, model, args):
     for number in range(args.rounds):
         for name, engine in engines.items():
             print(f"{model.name}: round {number + 1} of {args.rounds}, {name}      ", end="\r", file=sys.stderr, flush=True)
-            done = run_measured(engine.bench(model, commas(args.p), commas(args.n), args.t), engine.environment, args.exclusive)
+            done = run_measured(engine.bench(model, args), engine.environment, args.exclusive)
             for kind, value in speeds(done.output).items():
                 samples[name][kind].append(value)
     for number in range(args.rounds):
@@ -297,6 +309,7 @@ def main():
     parser.add_argument("--program", type=Path, default=ROOT / "build/moraine", help="which moraine")
     parser.add_argument("-p", type=numbers, default=[512], help="tokens of the prompt (default: 512)")
     parser.add_argument("-n", type=numbers, default=[128], help="tokens to generate (default: 128)")
+    parser.add_argument("-d", type=numbers, default=[0], help="tokens of context before them (default: 0)")
     parser.add_argument("-t", type=int, default=os.cpu_count(), help="threads (default: as many as cores)")
     parser.add_argument("--rounds", type=int, default=5, help="visits to every engine (default: 5)")
     parser.add_argument("--exclusive", action="store_true", help="real-time priority for what is measured (root)")
