@@ -71,6 +71,23 @@ class OnVulkan : public ::testing::TestWithParam<Case> {
   std::string device_, path_;
 };
 
+// Of matrices as they lie, each once, that a token's row needs: what no way to run the plan can do without.
+uint64_t weight_bytes_of_a_row(const plan::Plan& plan, const std::vector<plan::Weight>& weights) {
+  const auto bytes = [&](plan::WeightId w) {
+    return dtype_bytes(weights[w].dtype, weights[w].cols) * ((weights[w].rows + 7) / 8 * 8);
+  };
+  uint64_t sum = 0;
+  for (const plan::Op& op : plan.ops) {
+    if (const auto* embed = std::get_if<plan::Embed>(&op))
+      sum += dtype_bytes(weights[embed->table].dtype, weights[embed->table].cols);
+    if (const auto* matmul = std::get_if<plan::Matmul>(&op)) sum += bytes(matmul->weight);
+    if (const auto* ffn = std::get_if<plan::GatedFfn>(&op)) sum += bytes(ffn->gate) + bytes(ffn->up);
+    if (const auto* moe = std::get_if<plan::Moe>(&op))
+      sum += (bytes(moe->gate) + bytes(moe->up) + bytes(moe->down)) / moe->n_experts * moe->top_k;
+  }
+  return sum;
+}
+
 TEST_P(OnVulkan, GivesTheCpusLogits) {
   Runner cpu(path_, options_), gpu = on_vulkan();
   const auto prompt = tokens(GetParam().n_tokens, cpu.model().n_vocab(), 1);
@@ -102,12 +119,14 @@ TEST_P(OnVulkan, GivesTheCpusLogits) {
   constexpr int kSteps = 10;
   const double start = thread_us();
   for (int i = 0; i < kSteps; ++i) gpu.step({{prompt[i], 1}});
+  const uint64_t bytes = exe->weight_bytes_read(1, 1),
+                 wanted = weight_bytes_of_a_row(gpu.plan(), model::weights_as_loaded(gpu.model(), {}));
   std::printf(
       "[ measured ] %s: worst logit off by %.1e, NMSE %.1e; a step of one row: %d dispatches, %d barriers, "
-      "%.0f us "
-      "of CPU to submit\n",
-      GetParam().name, worst, error / power, exe->n_dispatches(1), exe->n_barriers(1),
-      (thread_us() - start) / kSteps);
+      "%.1f KB of weights read (%.1f in the plan), %.0f us of CPU to submit\n",
+      GetParam().name, worst, error / power, exe->n_dispatches(1), exe->n_barriers(1), bytes / 1e3,
+      wanted / 1e3, (thread_us() - start) / kSteps);
+  EXPECT_EQ(bytes, wanted);
 }
 
 // Of the contract's prompt: software Vulkan is slow. The long runs of make test-all cross a page.

@@ -100,6 +100,7 @@ class Runner {
     }
   }
   const model::Model& model() const { return *model_; }
+  const plan::Plan& plan() const { return plan_; }
   plan::Executable& executable() { return *exe_; }
 
  private:

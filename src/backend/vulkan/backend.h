@@ -31,6 +31,7 @@ class VulkanBackend final : public plan::Backend {
     uint64_t memory_limit_bytes = 0;    // never say that more of its memory may be used; 0: what is free
     uint64_t arena_bytes = 1ull << 30;  // of weights; more would meet drivers' limits on allocations
     bool unmapped_memory = false;       // keep device memory from the host, as a discrete GPU does (tests)
+    bool fuse = true;                   // ops that may go together in one dispatch do (tests)
     uint32_t lanes = 0;                 // of a workgroup: 8, 32 or 64; 0: as the device's subgroups (tests)
     double slice_seconds = kSliceSeconds;  // that one submission should take at most
     ApiHook change_api;                    // tests
@@ -83,6 +84,7 @@ class VulkanBackend final : public plan::Backend {
   KvType kv_type_k() const { return kv_k_; }
   KvType kv_type_v() const { return kv_v_; }
   uint32_t lanes() const;  // of a workgroup
+  bool fuses() const { return options_.fuse; }
   double slice_seconds() const { return options_.slice_seconds; }
   MemoryUse memory_use() const {
     return options_.unmapped_memory ? MemoryUse::kDeviceUnmapped : MemoryUse::kDevice;

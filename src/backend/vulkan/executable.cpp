@@ -44,14 +44,16 @@ VulkanExecutable::VulkanExecutable(VulkanBackend& backend, const plan::Plan& pla
                 fmt::format("A step of {} rows is more than Vulkan takes at once "
                             "({} of {}); lower -ub.",
                             limits.max_rows, kMaxGroupsY, most));
+  fused_ = fuse(plan, backend.fuses());
+  const std::vector<int> phases = phases_of(fused_);
   exchanged_.resize(plan.values.size());
   for (const plan::Op& op : plan.ops)
     if (std::holds_alternative<plan::Exchange>(op))
       plan::for_each_value(op, [this](plan::ValueId v, bool) { exchanged_[v] = true; });
-  scratch_layout_ = plan::lay_out_scratch(plan, limits.max_rows, limits.max_outputs, {}, exchanged_);
+  scratch_layout_ = plan::lay_out_scratch(plan, limits.max_rows, limits.max_outputs, phases, exchanged_);
   std::vector<bool> others = exchanged_;
   others.flip();
-  exchange_layout_ = plan::lay_out_scratch(plan, limits.max_rows, limits.max_outputs, {}, others);
+  exchange_layout_ = plan::lay_out_scratch(plan, limits.max_rows, limits.max_outputs, phases, others);
   find_ropes();
   lay_out_step();
   lay_out_work();
@@ -88,6 +90,13 @@ VulkanExecutable::VulkanExecutable(VulkanBackend& backend, const plan::Plan& pla
 
 const VulkanExecutable::Recording& VulkanExecutable::recording_for(int32_t rows) const {
   return rows <= kFewRows ? *few_ : *many_;
+}
+
+uint64_t VulkanExecutable::weight_bytes_read(int32_t rows, int32_t outputs) const {
+  uint64_t bytes = 0;
+  for (const Grid& g : recording_for(std::max(rows, outputs)).grids)
+    bytes += g.weight_bytes * g.height(static_cast<uint64_t>(g.count == Count::kOutputs ? outputs : rows));
+  return bytes;
 }
 
 size_t VulkanExecutable::rope_index(const plan::RopeParams& params) const {
@@ -190,11 +199,8 @@ void VulkanExecutable::write_counts(const Recording& recording) noexcept {
   std::copy_n(counts_, kNumCounts, in_step<int32_t>(step_.counts));
   auto* arguments = in_step<VkDispatchIndirectCommand>(step_.arguments);
   for (const Grid& g : recording.grids) {
-    const uint64_t n = uint64_t(counts_[static_cast<int>(g.count)]) * g.times;
-    uint64_t y = (n + g.per - 1) / g.per;
-    // Of n pairs in tiles of `per`: a tile may be cut short once for each expert there is.
-    if (g.n_experts > 0) y = n / g.per + std::min<uint64_t>(n, g.n_experts);
-    *arguments++ = {g.x, static_cast<uint32_t>(y), g.by_partition ? static_cast<uint32_t>(n_partitions_) : 1};
+    const uint32_t y = g.height(static_cast<uint64_t>(counts_[static_cast<int>(g.count)]));
+    *arguments++ = {g.x, y, g.by_partition ? static_cast<uint32_t>(n_partitions_) : 1};
   }
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend/vulkan/backend.h"
+#include "backend/vulkan/fuse.h"
 #include "backend/vulkan/recorder.h"
 #include "backend/vulkan/submission.h"
 #include "plan/rope.h"
@@ -70,6 +71,8 @@ class VulkanExecutable final : public plan::Executable {
   // Of a step of this many rows.
   int32_t n_dispatches(int32_t rows) const { return static_cast<int32_t>(recording_for(rows).grids.size()); }
   int32_t n_barriers(int32_t rows) const { return recording_for(rows).n_barriers; }
+  // Of matrices, as the dispatches of a step are laid out; of experts at most. Bytes.
+  uint64_t weight_bytes_read(int32_t rows, int32_t outputs) const;
   const Submission& submission() const { return submission_; }  // how the last step went
 
  private:
@@ -119,6 +122,7 @@ class VulkanExecutable final : public plan::Executable {
   VulkanBackend& backend_;
   const plan::Plan& plan_;
   plan::StepLimits limits_;
+  std::vector<Fused> fused_;  // the plan's ops
   plan::ScratchLayout scratch_layout_;
   // Values that pauses give and take lie in memory that the host reads well, each for as long as it lives.
   std::vector<bool> exchanged_;  // by value

@@ -1,11 +1,14 @@
-// Turns a plan's ops into dispatches: one call for each op. Each dispatch's push constants are a struct at
-// its call, in the order of the block in its shader (shaders/*.comp). Experts are in record_moe.cpp, the
-// delta rule in record_delta_net.cpp, the rest in record.cpp; where barriers go is recorder.h.
+// Turns a plan's ops into dispatches: one call for each op, or for those that go together (fuse.h). Each
+// dispatch's push constants are a struct at its call, in the order of the block in its shader
+// (shaders/*.comp). Experts are in record_moe.cpp, the delta rule in record_delta_net.cpp, the rest in
+// record.cpp; where barriers go is recorder.h.
 #pragma once
 
 #include <array>
 
 #include "backend/vulkan/executable.h"
+#include "backend/vulkan/fuse.h"
+#include "backend/vulkan/weights.h"
 
 namespace moraine::vulkan {
 
@@ -13,7 +16,7 @@ constexpr int32_t kFewRows = 8;          // of a step that the recording for few
 constexpr uint32_t kFewTile = kFewRows;  // rows of activations that a workgroup of matmul.comp takes
 constexpr uint32_t kManyTile = 16;
 constexpr int32_t kMaxHeadDim = 1024;
-constexpr int32_t kPartition = 512;  // keys, as in attend.comp
+constexpr int32_t kPartition = 512;  // keys, as in attend.comp and merge_partitions.comp
 
 // Of a weight's format: 32 or 256, or 0 where activations stay float.
 int32_t quant_width(DType t);
@@ -24,6 +27,7 @@ class OpRecorder {
   OpRecorder(VulkanExecutable& exe, VulkanExecutable::Recording& recording, Recorder& out, bool few)
       : exe_(exe), recording_(recording), out_(out), few_(few), step_(exe.step_buffer_->address()) {}
 
+  void record(const Fused& fused);
   void operator()(const plan::Embed& op);
   void operator()(const plan::RmsNorm& op);
   void operator()(const plan::Matmul& op);
@@ -40,8 +44,6 @@ class OpRecorder {
     recording_.pauses.push_back(recording_.commands.all().size() - 1);
   }
 
-  // After an op: what was quantised of the values it wrote is no longer theirs.
-  void done(const plan::Op& op);
   // The recorded rows of the i-th delta net once more, to advance the state by those that held.
   void keep(const plan::GatedDeltaNet& op, size_t i);
 
@@ -58,6 +60,12 @@ class OpRecorder {
     uint64_t address;
     Range range;
   };
+  // What an op leaves of a value for those behind it.
+  struct Written {
+    bool keep = true;  // floats
+    uint32_t quant_width = 0;
+    Range floats, quant;  // empty: not written
+  };
   struct DeltaSource {
     uint64_t qkv, a, b, dst;  // addresses; dst 0: nobody reads it
     std::array<Range, 3> ranges;
@@ -69,6 +77,9 @@ class OpRecorder {
   int32_t stride(plan::ValueId v) const { return plan::row_stride(value(v).width); }
   uint64_t weight(plan::WeightId w) const { return exe_.backend_.weight(w).place.address(); }
   DType dtype(plan::WeightId w) const { return exe_.backend_.weight(w).decl.dtype; }
+  uint64_t bytes_of(plan::WeightId w) const {
+    return w == plan::kNoWeight ? 0 : device_bytes(exe_.backend_.weight(w).decl);
+  }
   uint64_t in_step(uint64_t offset) const { return step_ + offset; }
   uint64_t work() const { return exe_.scratch_->address() + exe_.scratch_layout_.size_bytes; }
   uint64_t at(plan::ValueId v) const;
@@ -83,6 +94,16 @@ class OpRecorder {
   static uint32_t chunks(int32_t width) { return static_cast<uint32_t>((width + 255) / 256); }
   uint32_t groups(int32_t n) const;  // of eight weight rows, within what a dispatch may have
 
+  void norm(const plan::RmsNorm& op, const plan::Add* add, const plan::RmsNorm* added);
+  void products(std::span<const plan::Op> ops);
+  void attention(const plan::Attention& op, const AttentionBegin& begin);
+  void begin_attention(const plan::Attention& op, const AttentionBegin& begin, Range cache);
+  void merge_partitions(const plan::Attention& op, Range parts);
+
+  // As the ops behind the recorded one read it; may_quantize: its shader can write int8 blocks.
+  Written written(plan::ValueId v, bool may_quantize = true);
+  // A place for a value's rows as int8, from now on theirs; another's that it had are forgotten.
+  const Quantized& quantized_place(plan::ValueId v, int32_t width);
   // A value as products with weights of this type read it; quantises it if no product before did.
   Activations activations(plan::ValueId v, DType type);
   void quantize(uint64_t src, uint64_t dst, int32_t k, int32_t stride, int32_t width, const Grid& grid,
@@ -111,6 +132,7 @@ class OpRecorder {
   std::vector<Quantized> quantized_;  // at most WorkLayout::kQuantSlots, the oldest first
   int next_slot_ = 0;
   size_t next_delta_ = 0;
+  size_t next_op_ = 0;
 };
 
 }  // namespace moraine::vulkan

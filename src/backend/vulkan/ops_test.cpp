@@ -337,6 +337,72 @@ TEST_F(Ops, GatedDeltaNetOfDraftedRows) {
   compare(c);
 }
 
+// Two layers as models have them, whose ops go together in few dispatches.
+struct Layers {
+  DType type, type_v;
+  bool heads_are_normalised, sums_are_normalised;
+  plan::RopeKind rope;
+};
+Case layers_case(const Layers& l) {
+  Case c;
+  constexpr int32_t kWidth = 256, kHeads = 4, kKvHeads = 2, kHead = 64;
+  const WeightId in = c.inputs(kWidth), norm = c.vector(kWidth), other_norm = c.vector(kWidth),
+                 q_norm = c.vector(kHead), k_norm = c.vector(kHead),
+                 wq = c.matrix(kWidth, kHeads * kHead, 0.1f, l.type),
+                 wk = c.matrix(kWidth, kKvHeads * kHead, 0.1f, l.type),
+                 wv = c.matrix(kWidth, kKvHeads * kHead, 0.1f, l.type_v), bias = c.vector(kKvHeads * kHead),
+                 wo = c.matrix(kHeads * kHead, kWidth, 0.1f, l.type),
+                 gate = c.matrix(kWidth, kWidth, 0.1f, l.type), up = c.matrix(kWidth, kWidth, 0.1f, l.type),
+                 down = c.matrix(kWidth, kWidth, 0.1f, l.type_v);
+  c.kv.layers = {{kKvHeads, kHead}, {kKvHeads, kHead}};
+  c.max_context = 1024;
+  c.steps = {{1}, {2}, {7}, {33}, {1}};
+  c.build = [=](Builder& b) {
+    const ValueId x = b.embed(in);
+    for (int32_t layer = 0; layer < 2; ++layer) {
+      ValueId h = b.rms_norm(x, norm, 1e-5f);
+      ValueId q = b.matmul(h, wq), k = b.matmul(h, wk, bias);
+      const ValueId v = b.matmul(h, wv);
+      if (l.heads_are_normalised) {
+        q = b.rms_norm(q, q_norm, 1e-6f, kHead);
+        k = b.rms_norm(k, k_norm, 1e-6f, kHead);
+      }
+      plan::RopeParams rope = {l.rope, kHead};
+      b.rope(k, kKvHeads, kHead, rope);
+      rope.temperature_scale = 0.1f, rope.temperature_length = 8;
+      b.rope(q, kHeads, kHead, rope);
+      plan::Attention a = {};
+      a.layer = layer, a.n_heads = kHeads, a.n_kv_heads = kKvHeads, a.head_dim = kHead, a.scale = 0.1f;
+      const auto add = [&](ValueId y) {
+        b.add(x, l.sums_are_normalised ? b.rms_norm(y, other_norm, 1e-6f) : y);
+      };
+      add(b.matmul(b.attention(q, k, v, a), wo));
+      h = b.rms_norm(x, other_norm, 1e-5f);
+      add(b.matmul(b.gated_ffn(h, gate, up, plan::Activation::kSilu), down));
+    }
+    return b.finish(b.matmul(b.rms_norm(b.gather_outputs(x), norm, 1e-5f), wo));
+  };
+  return c;
+}
+
+// With floats to the scalar kernels' accuracy, where the last bits of int8 blocks tip less; and always to the
+// bits of the same ops one by one.
+TEST_F(Ops, OpsThatGoTogether) {
+  using enum DType;
+  for (const Layers& l : {Layers{kF32, kF32, false, false, plan::RopeKind::kNeox},
+                          Layers{kF32, kF32, true, true, plan::RopeKind::kAdjacent},
+                          Layers{kQ4_K, kQ6_K, true, false, plan::RopeKind::kNeox},
+                          Layers{kQ8_0, kQ4_K, false, true, plan::RopeKind::kAdjacent}}) {
+    SCOPED_TRACE(info(l.type).name);
+    const Case c = layers_case(l);
+    compare(c, l.type == kF32 ? 1e-10 : 1e-4);
+    const std::vector<float> together = on_vulkan(c, 8);
+    options_.fuse = false;
+    EXPECT_TRUE(testing::same_bits(together, on_vulkan(c, 8)));
+    options_.fuse = true;
+  }
+}
+
 // A plan with every op, steps for both recordings, and drafted rows.
 Case every_op() {
   Case c;

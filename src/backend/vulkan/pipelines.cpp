@@ -15,6 +15,9 @@ constexpr uint32_t kAddCode[] = {
 constexpr uint32_t kAttendCode[] = {
 #include "attend.inc"
 };
+constexpr uint32_t kBeginAttentionCode[] = {
+#include "begin_attention.inc"
+};
 constexpr uint32_t kDeltaInputsCode[] = {
 #include "delta_inputs.inc"
 };
@@ -36,6 +39,9 @@ constexpr uint32_t kMatmulCode[] = {
 constexpr uint32_t kMergePartitionsCode[] = {
 #include "merge_partitions.inc"
 };
+constexpr uint32_t kProductsCode[] = {
+#include "products.inc"
+};
 constexpr uint32_t kQuantizeCode[] = {
 #include "quantize.inc"
 };
@@ -51,18 +57,15 @@ constexpr uint32_t kRouteCode[] = {
 constexpr uint32_t kSortPairsCode[] = {
 #include "sort_pairs.inc"
 };
-constexpr uint32_t kStoreKvCode[] = {
-#include "store_kv.inc"
-};
 constexpr uint32_t kSumExpertsCode[] = {
 #include "sum_experts.inc"
 };
 // clang-format on
 
 constexpr std::span<const uint32_t> kCode[] = {
-    kAddCode,    kAttendCode,    kDeltaInputsCode,     kDeltaRuleCode, kEmbedCode,   kGateCode,
-    kGatherCode, kMatmulCode,    kMergePartitionsCode, kQuantizeCode,  kRmsNormCode, kRopeCode,
-    kRouteCode,  kSortPairsCode, kStoreKvCode,         kSumExpertsCode};
+    kAddCode,     kAttendCode, kBeginAttentionCode, kDeltaInputsCode,     kDeltaRuleCode, kEmbedCode,
+    kGateCode,    kGatherCode, kMatmulCode,         kMergePartitionsCode, kProductsCode,  kQuantizeCode,
+    kRmsNormCode, kRopeCode,   kRouteCode,          kSortPairsCode,       kSumExpertsCode};
 
 }  // namespace
 

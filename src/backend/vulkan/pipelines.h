@@ -16,6 +16,7 @@ namespace moraine::vulkan {
 enum class Shader : uint8_t {
   kAdd,
   kAttend,
+  kBeginAttention,
   kDeltaInputs,
   kDeltaRule,
   kEmbed,
@@ -23,12 +24,12 @@ enum class Shader : uint8_t {
   kGather,
   kMatmul,
   kMergePartitions,
+  kProducts,
   kQuantize,
   kRmsNorm,
   kRope,
   kRoute,
   kSortPairs,
-  kStoreKv,
   kSumExperts,
 };
 

@@ -29,10 +29,29 @@ uint32_t OpRecorder::groups(int32_t n) const {
   return std::min(static_cast<uint32_t>((n + 7) / 8), exe_.backend_.device().max_workgroups_x());
 }
 
-void OpRecorder::done(const plan::Op& op) {
-  plan::for_each_value(op, [this](plan::ValueId v, bool written) {
-    if (written) std::erase_if(quantized_, [v](const Quantized& q) { return q.value == v; });
-  });
+void OpRecorder::record(const Fused& fused) {
+  const std::span<const plan::Op> ops = std::span(exe_.plan_.ops).subspan(fused.first, fused.n);
+  next_op_ = fused.first + fused.n;
+  // What was quantised of values that are written is no longer theirs.
+  for (const plan::Op& op : ops)
+    plan::for_each_value(op, [this](plan::ValueId v, bool written) {
+      if (written) std::erase_if(quantized_, [v](const Quantized& q) { return q.value == v; });
+    });
+  switch (fused.kind) {
+    case Fused::Kind::kOne:
+      std::visit(*this, ops[0]);
+      break;
+    case Fused::Kind::kProducts:
+      products(ops);
+      break;
+    case Fused::Kind::kNorm:
+      norm(std::get<plan::RmsNorm>(ops.back()), &std::get<plan::Add>(ops[fused.n - 2]),
+           std::get_if<plan::RmsNorm>(&ops[0]));
+      break;
+    case Fused::Kind::kAttention:
+      attention(std::get<plan::Attention>(ops.back()), begin_of(exe_.plan_, fused));
+      break;
+  }
 }
 
 void OpRecorder::quantize(uint64_t src, uint64_t dst, int32_t k, int32_t stride, int32_t width,
@@ -50,15 +69,31 @@ OpRecorder::Activations OpRecorder::activations(plan::ValueId v, DType type) {
   const uint64_t row_bytes = quantized_row_bytes(width(v), w);
   for (const Quantized& q : quantized_)
     if (q.value == v && q.width == w) return {q.address, static_cast<int32_t>(row_bytes), q.range};
+  const Quantized& q = quantized_place(v, w);
+  quantize(at(v), q.address, width(v), stride(v), w, rows_of(v, chunks(width(v))), range(v), q.range);
+  return {q.address, static_cast<int32_t>(row_bytes), q.range};
+}
+
+OpRecorder::Written OpRecorder::written(plan::ValueId v, bool may_quantize) {
+  Readers by;
+  if (may_quantize && exe_.backend_.fuses())
+    by = readers_of(exe_.plan_, v, next_op_, [this](plan::WeightId w) { return dtype(w); });
+  Written out;
+  out.keep = by.floats || by.quant_width == 0;
+  out.quant_width = static_cast<uint32_t>(by.quant_width);
+  if (out.keep) out.floats = range(v);
+  if (by.quant_width > 0) out.quant = quantized_place(v, by.quant_width).range;
+  return out;
+}
+
+const OpRecorder::Quantized& OpRecorder::quantized_place(plan::ValueId v, int32_t w) {
   if (quantized_.size() == WorkLayout::kQuantSlots) quantized_.erase(quantized_.begin());
   // Slots are taken in turn, so that the one taken is the oldest.
   const uint64_t address = work() + exe_.work_.quant + next_slot_ * exe_.work_.quant_slot_bytes;
   next_slot_ = (next_slot_ + 1) % WorkLayout::kQuantSlots;
   std::erase_if(quantized_, [address](const Quantized& q) { return q.address == address; });
-  const Range to = {address, address + max_rows(v) * row_bytes};
-  quantize(at(v), address, width(v), stride(v), w, rows_of(v, chunks(width(v))), range(v), to);
-  quantized_.push_back({v, w, address, to});
-  return {address, static_cast<int32_t>(row_bytes), to};
+  const uint64_t bytes = max_rows(v) * quantized_row_bytes(width(v), w);
+  return quantized_.emplace_back(v, w, address, Range{address, address + bytes});
 }
 
 void OpRecorder::operator()(const plan::Embed& op) {
@@ -69,18 +104,69 @@ void OpRecorder::operator()(const plan::Embed& op) {
     int32_t unused;
   } push = {
       weight(op.table), in_step(exe_.step_.tokens), at(op.out), width(op.out), stride(op.out), op.scale, 0};
-  run(Shader::kEmbed, rows_of(op.out, chunks(width(op.out))), push, {}, {range(op.out)},
-      {static_cast<uint32_t>(dtype(op.table))});
+  Grid grid = rows_of(op.out, chunks(width(op.out)));
+  grid.weight_bytes = dtype_bytes(dtype(op.table), width(op.out));
+  run(Shader::kEmbed, grid, push, {}, {range(op.out)}, {static_cast<uint32_t>(dtype(op.table))});
 }
 
-void OpRecorder::operator()(const plan::RmsNorm& op) {
+void OpRecorder::operator()(const plan::RmsNorm& op) { norm(op, nullptr, nullptr); }
+
+void OpRecorder::norm(const plan::RmsNorm& op, const plan::Add* add, const plan::RmsNorm* added) {
+  const bool whole = op.group == width(op.in) && op.group <= kMaxQuantizedRow;
+  const Written out = written(op.out, whole);
+  const plan::ValueId y = added ? added->in : add ? add->in : op.in;
   struct {
-    uint64_t src, dst, weight;
+    uint64_t x, y, y_weight, dst, weight, quant;
     int32_t group, stride;
-    float eps;
-    int32_t unused;
-  } push = {at(op.in), at(op.out), weight(op.weight), op.group, stride(op.in), op.eps, 0};
-  run(Shader::kRmsNorm, rows_of(op.out, width(op.in) / op.group), push, {range(op.in)}, {range(op.out)});
+    float y_eps, eps;
+  } push = {at(op.in),
+            at(y),
+            added ? weight(added->weight) : 0,
+            at(op.out),
+            weight(op.weight),
+            out.quant.begin,
+            op.group,
+            stride(op.in),
+            added ? added->eps : 0,
+            op.eps};
+  run(Shader::kRmsNorm, rows_of(op.out, width(op.in) / op.group), push, {range(op.in), range(y)},
+      {out.floats, add ? range(op.in) : Range{}, out.quant},
+      {added ? 2u
+       : add ? 1u
+             : 0u,
+       out.quant_width, out.keep});
+}
+
+void OpRecorder::products(std::span<const plan::Op> ops) {
+  struct {
+    uint64_t weight[kMaxProducts], bias[kMaxProducts], x[kMaxProducts], dst[kMaxProducts], n_rows_at;
+    int32_t n[kMaxProducts], k;
+  } push = {};
+  static_assert(kMaxProducts == 3);
+  std::array<uint32_t, kMaxProducts> formats = {~0u, ~0u, ~0u};
+  std::array<Range, kMaxProducts> reads, writes;
+  int32_t n_groups = 0;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < ops.size(); ++i) {
+    const auto& op = std::get<plan::Matmul>(ops[i]);
+    const Activations x = activations(op.in, dtype(op.weight));
+    push.weight[i] = weight(op.weight);
+    push.bias[i] = op.bias == plan::kNoWeight ? 0 : weight(op.bias);
+    push.x[i] = x.address;
+    push.dst[i] = at(op.out);
+    push.n[i] = width(op.out);
+    formats[i] = static_cast<uint32_t>(dtype(op.weight));
+    reads[i] = x.range, writes[i] = range(op.out);
+    n_groups += (width(op.out) + 7) / 8;
+    bytes += bytes_of(op.weight);
+  }
+  const auto& op = std::get<plan::Matmul>(ops[0]);
+  push.n_rows_at = count_address(count_of(value(op.out).extent));
+  push.k = width(op.in);
+  Grid grid = rows_of(op.out, groups(8 * n_groups), tile());
+  grid.weight_bytes = bytes;
+  run(Shader::kProducts, grid, push, {reads[0], reads[1], reads[2]}, {writes[0], writes[1], writes[2]},
+      {formats[0], formats[1], tile(), formats[2]});
 }
 
 void OpRecorder::product(plan::ValueId in, plan::ValueId out, plan::WeightId w, plan::WeightId up,
@@ -104,7 +190,9 @@ void OpRecorder::product(plan::ValueId in, plan::ValueId out, plan::WeightId w, 
             x_up.stride,
             stride(out),
             1};
-  run(Shader::kMatmul, rows_of(out, groups(width(out)), tile()), push, {x.range, x_up.range}, {range(out)},
+  Grid grid = rows_of(out, groups(width(out)), tile());
+  grid.weight_bytes = bytes_of(w) + bytes_of(up);
+  run(Shader::kMatmul, grid, push, {x.range, x_up.range}, {range(out)},
       {static_cast<uint32_t>(dtype(w)), gated ? static_cast<uint32_t>(dtype(up)) : ~0u, tile(), 0,
        act == plan::Activation::kGeluTanh});
 }
@@ -127,78 +215,15 @@ void OpRecorder::operator()(const plan::Rope& op) {
   run(Shader::kRope, rows_of(op.inout, op.n_heads), push, {}, {range(op.inout)});
 }
 
-void OpRecorder::operator()(const plan::Attention& op) {
-  if (op.head_dim > kMaxHeadDim)
-    throw Error(ErrorCode::kUnsupported,
-                fmt::format("Attention heads of {} values do not run on Vulkan: it takes up to {}. Run on "
-                            "the CPU with -ngl 0.",
-                            op.head_dim, kMaxHeadDim));
-  const plan::KvLayout::Layer& kv = exe_.backend_.kv().layers[op.layer];
-  const uint64_t positions = in_step(exe_.step_.positions), sequence_of = in_step(exe_.step_.sequence_of),
-                 sequences = in_step(exe_.step_.sequences), pages = in_step(exe_.step_.pages);
-  const auto format_k = static_cast<uint32_t>(exe_.backend_.kv_type_k());
-  const auto format_v = static_cast<uint32_t>(exe_.backend_.kv_type_v());
-  // A layer's cache lies in pages all over memory; addresses this low stand for it, as no buffer has them.
-  const Range cache = {static_cast<uint64_t>(op.layer), static_cast<uint64_t>(op.layer) + 1};
-  struct {
-    uint64_t k, v, positions, sequence_of, sequences, pages, k_offset, v_offset;
-    int32_t stride, head_dim;
-  } store = {at(op.k), at(op.v), positions, sequence_of,  sequences,
-             pages,    kv.k,     kv.v,      stride(op.k), op.head_dim};
-  run(Shader::kStoreKv, rows_of(op.k, op.n_kv_heads), store, {range(op.k), range(op.v)}, {cache},
-      {format_k, format_v});
-
-  const bool split = few_ && exe_.work_.most_partitions > 1;
-  const uint64_t partials = work() + exe_.work_.partials;
-  struct {
-    uint64_t q, dst, positions, sequence_of, sequences, pages, k_offset, v_offset, partials;
-    int32_t stride, heads_per_kv, window, most_partitions;
-    float scale;
-    int32_t unused;
-  } attend = {at(op.q),
-              at(op.out),
-              positions,
-              sequence_of,
-              sequences,
-              pages,
-              kv.k,
-              kv.v,
-              partials,
-              stride(op.q),
-              op.n_heads / op.n_kv_heads,
-              op.window,
-              exe_.work_.most_partitions,
-              op.scale,
-              0};
-  Grid grid = rows_of(op.out, op.n_heads);
-  grid.by_partition = split;
-  const uint64_t rows = std::min(exe_.limits_.max_rows, kFewRows);
-  const Range parts = {partials, partials + rows * op.n_heads * exe_.work_.most_partitions *
-                                                (op.head_dim + 2) * sizeof(float)};
-  run(Shader::kAttend, grid, attend, {range(op.q), cache}, {split ? parts : range(op.out)},
-      {format_k, format_v, static_cast<uint32_t>(op.head_dim), split});
-  if (!split) return;
-  struct {
-    uint64_t partials, dst, positions;
-    int32_t stride, head_dim, window, most_partitions;
-  } merge = {
-      partials, at(op.out), positions, stride(op.out), op.head_dim, op.window, exe_.work_.most_partitions};
-  run(Shader::kMergePartitions, rows_of(op.out, op.n_heads), merge, {parts}, {range(op.out)});
-}
-
 void OpRecorder::operator()(const plan::Gate& op) {
+  const Written x = written(op.inout);
   struct {
-    uint64_t x, gate;
-    int32_t width, stride, gate_stride, each, use_silu, unused;
-  } push = {at(op.inout),
-            at(op.gate),
-            width(op.inout),
-            stride(op.inout),
-            stride(op.gate),
-            width(op.gate) != 1,
-            op.kind == plan::GateKind::kSilu,
-            0};
-  run(Shader::kGate, rows_of(op.inout, chunks(width(op.inout))), push, {range(op.gate)}, {range(op.inout)});
+    uint64_t x, gate, quant;
+    int32_t width, stride, gate_stride, each;
+  } push = {at(op.inout),     at(op.gate),     x.quant.begin,      width(op.inout),
+            stride(op.inout), stride(op.gate), width(op.gate) != 1};
+  run(Shader::kGate, rows_of(op.inout, chunks(width(op.inout))), push, {range(op.gate), range(op.inout)},
+      {x.floats, x.quant}, {op.kind == plan::GateKind::kSilu, x.quant_width, x.keep});
 }
 
 void OpRecorder::operator()(const plan::Add& op) {
@@ -222,10 +247,12 @@ void VulkanExecutable::record(Recording& recording, bool few) {
                     step_buffer_->handle());
   recorder.start();
   OpRecorder ops(*this, recording, recorder, few);
-  for (const plan::Op& op : plan_.ops) {
-    std::visit(ops, op);
-    ops.done(op);
-    if (std::holds_alternative<plan::Add>(op)) recorder.cut();  // twice a layer
+  for (const Fused& f : fused_) {
+    ops.record(f);
+    const auto first = plan_.ops.begin() + static_cast<ptrdiff_t>(f.first);
+    if (std::any_of(first, first + static_cast<ptrdiff_t>(f.n),
+                    [](const plan::Op& op) { return std::holds_alternative<plan::Add>(op); }))
+      recorder.cut();  // twice a layer
   }
   recorder.finish();
   recording.n_barriers = recorder.n_barriers();

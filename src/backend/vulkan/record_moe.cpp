@@ -75,6 +75,7 @@ void OpRecorder::operator()(const plan::Moe& op) {
     Grid grid = rows_of(op.out, groups(n), tile());
     grid.times = op.top_k;
     grid.n_experts = op.n_experts;
+    grid.weight_bytes = (bytes_of(weight_id) + bytes_of(up_id)) / op.n_experts;
     run(Shader::kMatmul, grid, push, {x.range, x_up.range, tiles, pair_at}, {dst},
         {static_cast<uint32_t>(dtype(weight_id)), gated ? static_cast<uint32_t>(dtype(up_id)) : ~0u, tile(),
          1, op.act == plan::Activation::kGeluTanh});

@@ -2,6 +2,7 @@
 // last barrier. Knows nothing of plans: what is dispatched is program.h.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <vector>
@@ -30,14 +31,22 @@ class HazardTracker {
 enum class Count : uint8_t { kRows, kOutputs, kSequences };
 constexpr int kNumCounts = 3;
 
-// How many workgroups a dispatch has, told when a step is submitted: x; y = ceil(count * times / per), of
-// experts' tiles at most; z = 1 or the step's partitions of keys.
+// How many workgroups a dispatch has, told when a step is submitted: x; y = height(); z = 1 or the step's
+// partitions of keys.
 struct Grid {
   uint32_t x = 1;
   Count count = Count::kRows;
   uint32_t times = 1, per = 1;
   uint32_t n_experts = 0;  // not 0: a tile of `per` pairs may end early, once for each expert that was chosen
   bool by_partition = false;
+  uint64_t weight_bytes = 0;  // of matrices, that each row of workgroups reads
+
+  // Of a step that has n of `count`; of experts' tiles the most there may be.
+  uint32_t height(uint64_t n) const {
+    n *= times;
+    if (n_experts == 0) return static_cast<uint32_t>((n + per - 1) / per);
+    return static_cast<uint32_t>(std::min(n, n / per + std::min<uint64_t>(n, n_experts)));
+  }
 };
 
 // A dispatch takes its grid from an indirect-dispatch record of the step buffer.

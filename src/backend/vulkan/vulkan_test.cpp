@@ -1,5 +1,6 @@
-// What lies under the ops: where barriers go, memory for pages, which device is chosen, and what the backend
-// says when it cannot. The ops: ops_test.cpp; whole models: tests/model/backends_test.cpp.
+// What lies under the ops: which go together, where barriers go, memory for pages, which device is chosen,
+// and what the backend says when it cannot. The ops: ops_test.cpp; whole models:
+// tests/model/backends_test.cpp.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -36,10 +37,79 @@ TEST(HazardTracker, BarriersOnlyWhereBytesMeet) {
   EXPECT_FALSE(t.add({}, {{36, 40}}));         // neighbours do not meet
 }
 
+// A layer's ops, and a way to change it.
+struct Layer {
+  enum class Change { kNone, kSumReadAgain, kKeysReadAgain, kOneRotation, kOtherEps };
+  plan::Plan plan(Change change) {
+    Builder b(weights);
+    const ValueId x = b.embed(0), h = b.rms_norm(x, 1, 1e-5f);
+    ValueId q = b.matmul(h, 0), k = b.matmul(h, 0);
+    const ValueId v = b.matmul(h, 0), gate = b.matmul(h, 0);
+    q = b.rms_norm(q, 1, change == Change::kOtherEps ? 1e-6f : 1e-5f, 64);
+    k = b.rms_norm(k, 1, 1e-5f, 64);
+    b.rope(q, 1, 64, {plan::RopeKind::kNeox, 64});
+    if (change != Change::kOneRotation) b.rope(k, 1, 64, {plan::RopeKind::kNeox, 64});
+    plan::Attention a = {};
+    a.n_heads = a.n_kv_heads = 1, a.head_dim = 64;
+    const ValueId o = b.attention(q, k, v, a);
+    b.gate(o, gate, plan::GateKind::kSigmoid);
+    const ValueId y = b.rms_norm(b.matmul(o, 0), 1, 1e-5f);
+    b.add(x, y);
+    const ValueId z = b.rms_norm(x, 1, 1e-5f);
+    if (change == Change::kSumReadAgain) b.add(z, y);
+    if (change == Change::kKeysReadAgain) b.add(z, k);
+    return b.finish(b.matmul(z, 0));
+  }
+  std::vector<plan::Weight> weights = {{"matrix", DType::kQ8_0, plan::WeightRole::kMatrix, 64, 64, {}},
+                                       {"vector", DType::kF32, plan::WeightRole::kVector, 64, 1, {}}};
+};
+
+// How many ops each dispatch's share has.
+std::vector<size_t> shares(const plan::Plan& p) {
+  std::vector<size_t> n;
+  for (const Fused& f : fuse(p, true)) n.push_back(f.n);
+  return n;
+}
+
+TEST(Fuse, OpsThatStandTogether) {
+  using Change = Layer::Change;
+  using ::testing::ElementsAre;
+  Layer l;
+  EXPECT_THAT(shares(l.plan(Change::kNone)), ElementsAre(1, 1, 3, 1, 5, 1, 1, 3, 1));
+  // What others read must be there for them; what two have not in common is done apart.
+  EXPECT_THAT(shares(l.plan(Change::kSumReadAgain)), ElementsAre(1, 1, 3, 1, 5, 1, 1, 1, 2, 1, 1));
+  EXPECT_THAT(shares(l.plan(Change::kKeysReadAgain)), ElementsAre(1, 1, 3, 1, 1, 1, 1, 1, 1, 1, 1, 3, 1, 1));
+  EXPECT_THAT(shares(l.plan(Change::kOneRotation)), ElementsAre(1, 1, 3, 1, 1, 1, 1, 1, 1, 1, 3, 1));
+  EXPECT_THAT(shares(l.plan(Change::kOtherEps)), ElementsAre(1, 1, 3, 1, 1, 4, 1, 1, 3, 1));
+  const plan::Plan p = l.plan(Change::kNone);
+  EXPECT_EQ(phases_of(fuse(p, true)).size(), p.ops.size());
+  EXPECT_EQ(fuse(p, false).size(), p.ops.size());
+}
+
+// A value is left as floats where somebody reads it so, or where its int8 blocks would be gone before they
+// are read.
+TEST(Fuse, HowAValueIsRead) {
+  Layer l;
+  const plan::Plan p = l.plan(Layer::Change::kNone);
+  const auto h = std::get<plan::RmsNorm>(p.ops[1]).out;
+  const auto read_as = [&](DType t) { return readers_of(p, h, 2, [t](WeightId) { return t; }); };
+  EXPECT_FALSE(read_as(DType::kQ8_0).floats);
+  EXPECT_EQ(read_as(DType::kQ8_0).quant_width, 32);
+  EXPECT_TRUE(read_as(DType::kF16).floats);
+  EXPECT_TRUE(readers_of(p, p.output, 0, [](WeightId) { return DType::kQ8_0; }).floats);
+  Builder b(l.weights);
+  const ValueId x = b.embed(0);
+  ValueId y = b.matmul(x, 0);
+  for (int i = 0; i < 3; ++i) y = b.matmul(y, 0);
+  b.add(y, b.matmul(x, 0));
+  EXPECT_TRUE(readers_of(b.finish(y), x, 1, [](WeightId) { return DType::kQ8_0; }).floats);
+}
+
 // Products of one value run side by side: barriers are fewer than dispatches.
 TEST_F(Vulkan, IndependentDispatchesShareABarrier) {
   Case c;
   const WeightId in = c.inputs(8), w1 = c.matrix(8, 8), w2 = c.matrix(8, 8);
+  options_.fuse = false;  // else they are one dispatch
   VulkanBackend gpu(options_);
   plan::Plan p;
   c.build = [&](Builder& b) {

@@ -210,10 +210,12 @@ class Qwen3Next final : public Model {
   plan::ValueId attention(plan::Builder& b, const AttentionLayer& l, plan::ValueId h) const {
     const AttentionConfig& c = c_.attention;
     const int32_t hd = c.head_dim;
-    plan::ValueId gate = b.matmul(h, l.gate);                                  // [rows, n_heads * hd]
-    plan::ValueId q = b.rms_norm(b.matmul(h, l.q), l.q_norm, c_.rms_eps, hd);  // [rows, n_heads * hd]
-    plan::ValueId k = b.rms_norm(b.matmul(h, l.k), l.k_norm, c_.rms_eps, hd);  // [rows, n_kv_heads * hd]
-    plan::ValueId v = b.matmul(h, l.v);
+    const plan::ValueId gate = b.matmul(h, l.gate);  // [rows, n_heads * hd]
+    plan::ValueId q = b.matmul(h, l.q);              // [rows, n_heads * hd]
+    plan::ValueId k = b.matmul(h, l.k);              // [rows, n_kv_heads * hd]
+    const plan::ValueId v = b.matmul(h, l.v);
+    q = b.rms_norm(q, l.q_norm, c_.rms_eps, hd);
+    k = b.rms_norm(k, l.k_norm, c_.rms_eps, hd);
     b.rope(q, c.n_heads, hd, c_.rope);
     b.rope(k, c.n_kv_heads, hd, c_.rope);
     plan::Attention a = {};

@@ -42,16 +42,10 @@ void main() {
   barrier();
   if (kFormatK == kKvQ4) {  // keys are rotated, so their queries are too
     for (int b = 32 * lane; b < kHeadDim; b += 32 * kLanes) {
-      for (int step = 1; step < 32; step *= 2)
-        for (int i = b; i < b + 32; ++i) {
-          if (((i - b) & step) != 0) continue;
-          precise float sum = query[i] + query[i + step], difference = query[i] - query[i + step];
-          query[i] = sum, query[i + step] = difference;
-        }
-      for (int i = b; i < b + 32; ++i) {
-        precise float x = query[i] * kHadamard32;
-        query[i] = x;
-      }
+      float x[32];
+      for (int i = 0; i < 32; ++i) x[i] = query[b + i];
+      rotate32(x);
+      for (int i = 0; i < 32; ++i) query[b + i] = x[i];
     }
     barrier();
   }

@@ -35,6 +35,20 @@ float q4_value(float d, uint nibble) {
   return value;
 }
 
+// Butterflies over distances 1, 2, 4, 8, 16, then one factor.
+void rotate32(inout float x[32]) {
+  for (int step = 1; step < 32; step *= 2)
+    for (int i = 0; i < 32; ++i) {
+      if ((i & step) != 0) continue;
+      precise float sum = x[i] + x[i + step], difference = x[i] - x[i + step];
+      x[i] = sum, x[i + step] = difference;
+    }
+  for (int i = 0; i < 32; ++i) {
+    precise float scaled = x[i] * kHadamard32;
+    x[i] = scaled;
+  }
+}
+
 // Value i of a slot's key; `head` is the address of the head's keys in a page.
 float load_k(uint64_t head, int head_dim, int slot, int i) {
   const int at = (slot / 8 * head_dim + i) * 8 + slot % 8;
