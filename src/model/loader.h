@@ -1,5 +1,5 @@
-// Streams a model's tensors from its file into a backend: plain reads through one bounce buffer, the
-// page cache dropped behind, progress as it goes. Where weights lie afterwards is the backend's affair.
+// Streams a model's tensors from its file into a backend (weight_reader.h), progress as it goes. Where
+// weights lie afterwards is the backend's affair.
 #pragma once
 
 #include <moraine/engine.h>

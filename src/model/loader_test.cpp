@@ -23,7 +23,7 @@ struct Tensor {
 };
 
 // Keeps what it is given, and checks what backends may count on.
-class Recorder final : public plan::Backend {
+class Recorder : public plan::Backend {
  public:
   std::string describe() const override { return "recorder"; }
   void declare_weights(std::vector<plan::Weight> weights) override {
@@ -159,13 +159,13 @@ TEST(LoadWeights, PartsOfTensorsInAnyOrder) {
   }
 }
 
-// 8 MB at a time: 1024 rows of 8192 bytes, 3 MB rows eight at a time.
-TEST(LoadWeights, RangesAcrossTheBounceBuffer) {
+// 4 MB at a time: 512 rows of 8192 bytes, 3 MB rows eight at a time.
+TEST(LoadWeights, RangesAcrossTheBounceBuffers) {
   const std::vector<Tensor> tensors = {{"many", DType::kF32, 2048, 2600}, {"wide", DType::kF32, 786432, 11}};
   const Loading file(tensors);
-  EXPECT_EQ(file.load_and_compare(tensors, {{0, every(26, 30, 70, 100)}}), 2);
-  EXPECT_EQ(file.load_and_compare(tensors, {{0, {}}}), 3);
-  EXPECT_EQ(file.load_and_compare(tensors, {{0, {{1000, 1024}, {0, 1000}}}, {0, {{0, 1023}, {2000, 2}}}}), 4);
+  EXPECT_EQ(file.load_and_compare(tensors, {{0, every(26, 30, 70, 100)}}), 4);
+  EXPECT_EQ(file.load_and_compare(tensors, {{0, {}}}), 6);
+  EXPECT_EQ(file.load_and_compare(tensors, {{0, {{1000, 1024}, {0, 1000}}}, {0, {{0, 1023}, {2000, 2}}}}), 7);
   EXPECT_EQ(file.load_and_compare(tensors, {{1, {}}, {1, {{9, 2}, {0, 9}}}}), 4);
 }
 
@@ -190,6 +190,37 @@ TEST(LoadWeights, ProgressCountsPartsAndCancels) {
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::kCancelled);
   }
+}
+
+// What the reading thread meets is thrown where weights are loaded.
+TEST(LoadWeights, RowsThatTheFileLacks) {
+  const std::vector<Tensor> tensors = {{"many", DType::kF32, 2048, 2600}};
+  const Loading file(tensors);
+  const Parts model({{"many", DType::kF32, plan::WeightRole::kMatrix, 2048, 1600, {{2000, 1600}}}});
+  Recorder recorder;
+  recorder.declare_weights(model.weights());
+  try {
+    load_weights(gguf::File::open(file.path()), model, recorder, {});
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kInvalidArgument);
+  }
+  EXPECT_EQ(recorder.n_writes, 1) << "what was there before it";
+}
+
+// That thread ends when the backend wants no more.
+TEST(LoadWeights, ABackendThatFails) {
+  const std::vector<Tensor> tensors = {{"many", DType::kF32, 2048, 2600}};
+  const Loading file(tensors);
+  const Parts model({{"many", DType::kF32, plan::WeightRole::kMatrix, 2048, 2600, {}}});
+  class Full final : public Recorder {
+   public:
+    void write_weight(plan::WeightId, int32_t first_row, int32_t, const uint8_t*) override {
+      if (first_row > 0) throw Error(ErrorCode::kOutOfMemory, "full");
+    }
+  } full;
+  full.declare_weights(model.weights());
+  EXPECT_THROW(load_weights(gguf::File::open(file.path()), model, full, {}), Error);
 }
 
 }  // namespace
