@@ -5,20 +5,19 @@
 namespace moraine::quant {
 namespace {
 
-// Every format is described by how the bytes of one file block map to the group's block. `Emit` is
-// called with (file offset, group offset) for plain byte moves; the few bit fields that are not byte
-// moves are done apart, in both directions, by the format.
+// Every format is described by how the bytes of one file block map to the group's block. `move` is
+// called with (file offset, group offset, number of bytes) for plain moves; the few bit fields that are not
+// whole bytes are done apart, in both directions, by the format.
 
-// 32 bytes of a row's block starting at `from` become 32-byte steps at `to`: byte 4s+i -> step s.
+// n_bytes of a row's block starting at `from` become 32-byte steps at `to`: byte 4s+i -> step s.
 template <class F>
 void steps(int n_bytes, int from, int to, int row, F&& move) {
-  for (int b = 0; b < n_bytes; ++b) move(from + b, to + (b / 4) * 32 + row * 4 + b % 4);
+  for (int b = 0; b < n_bytes; b += 4) move(from + b, to + b * 8 + row * 4, 4);
 }
 
 template <class F>
 void half_field(int from, int to, int row, F&& move) {
-  move(from, to + row * 2);
-  move(from + 1, to + row * 2 + 1);
+  move(from, to + row * 2, 2);
 }
 
 struct Q4_0 {
@@ -50,10 +49,14 @@ struct Q4_1 {
 // v = 4t + i.
 struct FifthBits {
   static void in(const uint8_t* file4, int row, uint8_t* out32) {
-    uint8_t* qh = out32 + row * 4;
-    std::memset(qh, 0, 4);
-    for (int v = 0; v < 32; ++v)
-      qh[v % 4] |= static_cast<uint8_t>(((file4[v / 8] >> (v % 8)) & 1) << (v / 4));
+    for (int i = 0; i < 4; ++i) {
+      uint32_t bits = 0;
+      for (int b = 0; b < 4; ++b) bits |= uint32_t{file4[b]} << (8 * b);
+      bits = bits >> i & 0x11111111;  // every fourth; then they move together, by pairs, fours, eights
+      bits = (bits | bits >> 3) & 0x03030303;
+      bits = (bits | bits >> 6) & 0x000f000f;
+      out32[row * 4 + i] = static_cast<uint8_t>(bits | bits >> 12);
+    }
   }
   static void out(const uint8_t* in32, int row, uint8_t* file4) {
     const uint8_t* qh = in32 + row * 4;
@@ -115,7 +118,7 @@ struct Q2_K {
   static void moves(int row, F&& move) {
     half_field(80, 0, row, move);
     half_field(82, 16, row, move);
-    for (int j = 0; j < 16; ++j) move(j, 32 + j * 8 + row);
+    for (int j = 0; j < 16; ++j) move(j, 32 + j * 8 + row, 1);
     steps(64, 16, 160, row, move);
   }
   static void bits_in(const uint8_t*, int, uint8_t*) {}
@@ -128,7 +131,7 @@ struct Q3_K {
   template <class F>
   static void moves(int row, F&& move) {
     half_field(108, 0, row, move);
-    for (int j = 0; j < 12; ++j) move(96 + j, 16 + j * 8 + row);
+    for (int j = 0; j < 12; ++j) move(96 + j, 16 + j * 8 + row, 1);
     steps(32, 0, 112, row, move);  // high bits
     steps(64, 32, 368, row, move);
   }
@@ -221,7 +224,7 @@ struct Q6_K {
   template <class F>
   static void moves(int row, F&& move) {
     half_field(208, 0, row, move);
-    for (int j = 0; j < 16; ++j) move(192 + j, 16 + j * 8 + row);
+    for (int j = 0; j < 16; ++j) move(192 + j, 16 + j * 8 + row, 1);
     for (int n = 0; n < 2; ++n) {
       const int to = 144 + n * 768;
       steps(32, 64 * n, to, row, move);
@@ -243,7 +246,8 @@ struct IQ4_XS {
   template <class F>
   static void moves(int row, F&& move) {
     half_field(0, 0, row, move);
-    for (int t = 0; t < 2; ++t) move(2 + t, 48 + t * 8 + row);  // high bits of the scales: the same packing
+    for (int t = 0; t < 2; ++t)
+      move(2 + t, 48 + t * 8 + row, 1);  // high bits of the scales: the same packing
     steps(128, 8, 64, row, move);
   }
   // File: byte i holds the low bits of scales 2i and 2i + 1. Group: those of i and i + 4.
@@ -265,7 +269,7 @@ struct MXFP4 {
   static constexpr int kBytes = 17, kWidth = 32;
   template <class F>
   static void moves(int row, F&& move) {
-    move(0, row);
+    move(0, row, 1);
     steps(16, 1, 8, row, move);
   }
   static void bits_in(const uint8_t*, int, uint8_t*) {}
@@ -278,7 +282,8 @@ void interleave(const uint8_t* const rows[8], int64_t n_blocks, uint8_t* out) {
   for (int64_t b = 0; b < n_blocks; ++b, out += 8 * T::kBytes)
     for (int r = 0; r < 8; ++r) {
       const uint8_t* src = rows[r] ? rows[r] + b * T::kBytes : kZero;
-      T::moves(r, [&](int from, int to) { out[to] = src[from]; });
+      T::moves(r, [&](int from, int to, int n)
+                      __attribute__((always_inline)) { std::memcpy(out + to, src + from, n); });
       T::bits_in(src, r, out);
     }
 }
@@ -287,7 +292,8 @@ template <class T>
 void extract(const uint8_t* group, int64_t n_blocks, int row, uint8_t* out) {
   for (int64_t b = 0; b < n_blocks; ++b, group += 8 * T::kBytes, out += T::kBytes) {
     T::bits_out(group, row, out);
-    T::moves(row, [&](int from, int to) { out[from] = group[to]; });
+    T::moves(row, [&](int from, int to, int n)
+                      __attribute__((always_inline)) { std::memcpy(out + from, group + to, n); });
   }
 }
 
