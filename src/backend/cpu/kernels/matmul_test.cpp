@@ -147,7 +147,7 @@ struct Problem {
     std::vector<float> expected(kMaxRows * kOut);
     run(scalar_kernels(), 0, kMaxRows, 0, kMaxGroups, expected.data(), kOut);
     FOR_EACH_VECTOR_ISA(kernels) {
-      for (const int n_rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 33, kMaxRows})
+      for (const int n_rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 24, 29, 33, kMaxRows})
         for (int n_groups = 1; n_groups <= kMaxGroups; n_groups += testing::kEmulated ? 2 : 1) {
           const int m0 = kMaxRows - n_rows, g0 = kMaxGroups - n_groups;  // up to the arrays' ends
           const int64_t y_stride = 8 * n_groups + n_groups;

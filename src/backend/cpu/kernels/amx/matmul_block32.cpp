@@ -200,7 +200,7 @@ void chunk_of(const MatmulArgs& a, TileUnit& tiles, const Chunk& c, int g) {
   multiply_all<F>(tiles, panel, c.n_blocks, at, c.factors, c.x, c.n_rows);
 }
 
-// Rows m..m+n_rows-1, at least half a tile.
+// Rows m..m+n_rows-1, at least kLeastRows.
 template <class F>
 void multiply_rows(const MatmulArgs& a, int m, int n_rows) {
   const int n_blocks = a.k / 32, chunk = even_part(n_blocks, kChunk);
@@ -225,7 +225,7 @@ void multiply_rows(const MatmulArgs& a, int m, int n_rows) {
 template <class F>
 MORAINE_INLINE void matmul(const MatmulArgs& a, MatmulFn without) {
   const int rest = a.n_rows % kTileRows;
-  const int n_rows = rest < kTileRows / 2 || a.n_rows < kLeastRows ? a.n_rows - rest : a.n_rows;
+  const int n_rows = rest < kLeastRows ? a.n_rows - rest : a.n_rows;
   for (int m = 0; m < n_rows; m += kPackedRows)
     multiply_rows<F>(a, m, n_rows - m < kPackedRows ? n_rows - m : kPackedRows);
   if (n_rows == a.n_rows) return;

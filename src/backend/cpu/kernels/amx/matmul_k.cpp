@@ -44,17 +44,20 @@ struct Panel {
       F::template part<j>(w, u);
       constexpr int kHalves = F::kScales / 8;
 #pragma GCC unroll 8
-      for (int i = 0; i < 8; ++i) {
-        const __m512i scale = scales.scale[kHalves * j + (kHalves == 2 && i >= 4)];
-        fold(u[i], pairs(scale, scale), low[8 * j + i], high[8 * j + i]);
-      }
+      for (int i = 0; i < 8; ++i)
+        fold(u[i], scales.scale[kHalves * j + (kHalves == 2 && i >= 4)], low[8 * j + i], high[8 * j + i]);
     });
   }
 
+  // (u - offset) * scale, a byte's product being an int16 of its own.
   MORAINE_INLINE static void fold(__m512i u, __m512i scale, __m512i& low, __m512i& high) {
-    const __m512i bytes = _mm512_set1_epi16(0x00ff), offset = _mm512_set1_epi16(F::kOffset);
-    const __m512i even = _mm512_mullo_epi16(_mm512_sub_epi16(_mm512_and_si512(u, bytes), offset), scale);
-    const __m512i odd = _mm512_mullo_epi16(_mm512_sub_epi16(_mm512_srli_epi16(u, 8), offset), scale);
+    const __m512i bytes = _mm512_set1_epi16(0x00ff), s = pairs(scale, scale);
+    const __m512i less = _mm512_mullo_epi16(s, _mm512_set1_epi16(F::kOffset));
+    const auto times = [&](__m512i factors) __attribute__((always_inline)) {
+      const __m512i products = _mm512_maddubs_epi16(u, factors);
+      return F::kOffset == 0 ? products : _mm512_sub_epi16(products, less);
+    };
+    const __m512i even = times(_mm512_and_si512(s, bytes)), odd = times(_mm512_slli_epi16(s, 8));
     constexpr int kSelect = 0xca;  // the first chooses among the others, bit by bit
     low = _mm512_ternarylogic_epi32(bytes, even, _mm512_slli_epi16(odd, 8), kSelect);
     high = _mm512_ternarylogic_epi32(bytes, _mm512_srli_epi16(even, 8), odd, kSelect);

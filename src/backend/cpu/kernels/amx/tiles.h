@@ -9,7 +9,7 @@ namespace moraine::cpu::amx {
 namespace {
 
 constexpr int kTileRows = 16;
-constexpr int kLeastRows = 12;  // fewer activation rows are left to the AVX-512 kernels
+constexpr int kLeastRows = 8;  // fewer activation rows are left to the AVX-512 kernels
 
 // Numbers of the registers: sums of two tiles of rows that are under way, two each; their activations; two of
 // weights.
