@@ -10,8 +10,9 @@
 namespace moraine::cpu {
 namespace {
 
-constexpr int32_t kMaxSplitRows = 4;         // whose partitions' states there is room for
-constexpr int32_t kSplitTilesPerThread = 8;  // with more, threads are even without splitting tiles
+constexpr int32_t kFewQueries = 16;     // of a tile where there are few tiles
+constexpr int32_t kMaxSplitRows = 4;    // whose partitions' states there is room for
+constexpr int32_t kTilesPerThread = 8;  // with more, threads are even without splitting tiles
 constexpr int kPagesOfPartition = kPartition / plan::kPageTokens;
 
 // (M, L, O) <- (M, L, O) merged with (m, l, o)
@@ -36,25 +37,28 @@ int64_t AttentionStage::thread_floats(const plan::Attention& op) {
 
 AttentionStage::AttentionStage(const plan::Attention& op, CpuExecutable& exe) : op_(op) {
   const int32_t group = op.n_heads / op.n_kv_heads;
-  heads_per_tile_ = std::min(group, kMaxQueries);
+  heads_per_tile_ = std::min(group, kFewQueries);
   tiles_per_kv_head_ = (group + heads_per_tile_ - 1) / heads_per_tile_;
-  rows_per_tile_ = kMaxQueries / heads_per_tile_;
   ranges_.reserve(exe.limits().max_rows);
   max_partitions_ = (exe.limits().max_context - 1) / kPartition + 1;
   if (max_partitions_ > 1 && exe.backend().pool().size() > 1) {
     split_tiles_ = std::min(kMaxSplitRows, exe.limits().max_rows) * op.n_kv_heads * tiles_per_kv_head_;
-    exe.need_split_scratch(4ull * split_tiles_ * max_partitions_ * kMaxQueries * (op.head_dim + 2));
+    exe.need_split_scratch(4ull * split_tiles_ * max_partitions_ * kFewQueries * (op.head_dim + 2));
   }
 }
 
-void AttentionStage::cut_rows(const StepContext& ctx) {
-  ranges_.clear();
+// Large tiles turn keys and values to floats less often; but there must be some for every thread.
+void AttentionStage::cut_rows(const StepContext& ctx, int32_t n_tiles_wanted) {
   const auto seq = ctx.step->sequences;
-  for (int32_t r = 0; r < ctx.n_rows; ++r) {
-    if (!ranges_.empty() && ranges_.back().n < rows_per_tile_ && seq[r] == seq[r - 1])
-      ++ranges_.back().n;
-    else
-      ranges_.push_back({r, 1});
+  for (int32_t rows = kMaxQueries / heads_per_tile_;; rows /= 2) {
+    ranges_.clear();
+    for (int32_t r = 0; r < ctx.n_rows; ++r) {
+      if (!ranges_.empty() && ranges_.back().n < rows && seq[r] == seq[r - 1])
+        ++ranges_.back().n;
+      else
+        ranges_.push_back({r, 1});
+    }
+    if (rows * heads_per_tile_ <= kFewQueries || n_tiles() >= n_tiles_wanted) return;
   }
 }
 
@@ -155,13 +159,14 @@ void AttentionStage::combine(CpuExecutable& exe, const StepContext& ctx, const T
 void AttentionStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
   ThreadPool& pool = exe.backend().pool();
   const int32_t hd = op_.head_dim;
-  cut_rows(ctx);
-  const int32_t n_tiles = static_cast<int32_t>(ranges_.size()) * op_.n_kv_heads * tiles_per_kv_head_;
+  const int32_t enough = kTilesPerThread * pool.active() + 1;
+  cut_rows(ctx, enough);
+  const int32_t n_tiles = this->n_tiles();
 
   int32_t longest = 1;
   for (int32_t i = 0; i < n_tiles; i += op_.n_kv_heads * tiles_per_kv_head_)
     longest = std::max(longest, last_partition(ctx, tile(i)) - first_partition(ctx, tile(i)) + 1);
-  if (split_tiles_ == 0 || longest == 1 || n_tiles > kSplitTilesPerThread * pool.size()) {
+  if (split_tiles_ == 0 || longest == 1 || n_tiles >= enough) {
     pool.run(n_tiles, [&](int task, int thread) {
       const Tile t = tile(task);
       float* o = exe.thread_scratch(thread) + kMaxQueries * hd + attend_scratch_floats(hd);
@@ -178,8 +183,8 @@ void AttentionStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
     const int32_t n = std::min(split_tiles_, n_tiles - first);
     const auto slot = [&](int32_t i, int32_t p) {
       float* o =
-          exe.split_scratch() + (static_cast<size_t>(i) * max_partitions_ + p) * kMaxQueries * (hd + 2);
-      return State{o + kMaxQueries * hd, o + kMaxQueries * hd + kMaxQueries, o};
+          exe.split_scratch() + (static_cast<size_t>(i) * max_partitions_ + p) * kFewQueries * (hd + 2);
+      return State{o + kFewQueries * hd, o + kFewQueries * hd + kFewQueries, o};
     };
     // Tiles innermost: a partition's keys and values are taken from memory once and from cache for all rows.
     pool.run(n * longest, [&](int task, int thread) {

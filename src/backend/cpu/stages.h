@@ -89,7 +89,10 @@ class AttentionStage final : public Stage {
   struct State {
     float *m, *l, *o;
   };
-  void cut_rows(const StepContext& ctx);
+  void cut_rows(const StepContext& ctx, int32_t n_tiles_wanted);
+  int32_t n_tiles() const {
+    return static_cast<int32_t>(ranges_.size()) * op_.n_kv_heads * tiles_per_kv_head_;
+  }
   Tile tile(int32_t index) const;
   int32_t first_partition(const StepContext& ctx, const Tile& t) const;
   int32_t last_partition(const StepContext& ctx, const Tile& t) const;
@@ -100,7 +103,7 @@ class AttentionStage final : public Stage {
   void combine(CpuExecutable& exe, const StepContext& ctx, const Tile& t, StateOf&& state_of) noexcept;
 
   plan::Attention op_;
-  int32_t heads_per_tile_, tiles_per_kv_head_, rows_per_tile_;
+  int32_t heads_per_tile_, tiles_per_kv_head_;
   struct RowRange {
     int32_t first, n;
   };

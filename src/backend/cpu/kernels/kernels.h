@@ -63,7 +63,7 @@ struct AttendArgs {
   float* const* o;  // [n_q] vectors of head_dim
   float* scratch;   // attend_scratch_floats(head_dim)
 };
-constexpr int kMaxQueries = 16;
+constexpr int kMaxQueries = 64;
 constexpr int attend_scratch_floats(int head_dim) { return kMaxQueries * kKvBlock + kKvBlock * head_dim; }
 using AttendFn = void (*)(const AttendArgs&) noexcept;
 

@@ -121,6 +121,12 @@ void softmax_step(const Seen& s, int i, int hd) {
     _mm256_storeu_ps(p + 8 * g, weight);
     sums = _mm256_add_ps(sums, weight);
   }
+  // Where the maximum stays, as it does in most blocks, the correction is exactly 1. (Infinities differ by
+  // NaN.)
+  if (old_m - m == 0.0f) {
+    *s.l[i] += tree_sum(sums);
+    return;
+  }
   const __m256 correction = exp_lanes(_mm256_set1_ps(old_m - m));
   const __m128 l =
       _mm_fmadd_ss(_mm_set_ss(*s.l[i]), _mm256_castps256_ps128(correction), _mm_set_ss(tree_sum(sums)));

@@ -131,6 +131,12 @@ void softmax_step(const Seen& s, int i, int hd) {
     _mm512_storeu_ps(p + 16 * t, weight);
     sums = _mm256_add_ps(_mm256_add_ps(sums, low_half(weight)), high_half(weight));
   }
+  // Where the maximum stays, as it does in most blocks, the correction is exactly 1. (Infinities differ by
+  // NaN.)
+  if (old_m - m == 0.0f) {
+    *s.l[i] += tree_sum(sums);
+    return;
+  }
   const __m512 correction = exp_lanes(constant(old_m - m));
   const __m128 l =
       _mm_fmadd_ss(_mm_set_ss(*s.l[i]), _mm512_castps512_ps128(correction), _mm_set_ss(tree_sum(sums)));
