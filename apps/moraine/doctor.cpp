@@ -9,7 +9,7 @@
 #include <iostream>
 
 #include "app.h"
-#include "base/cpu_features.h"
+#include "base/usable_cores.h"
 #include "gguf/reader.h"
 #include "hub/model_name.h"
 #include "model_places.h"

@@ -14,6 +14,7 @@
 
 #include "backend/cpu/backend.h"
 #include "base/cpu_features.h"
+#include "base/usable_cores.h"
 #include "build_info.h"
 
 namespace moraine::app {

@@ -1,17 +1,7 @@
 #include "base/cpu_features.h"
 
-#include "base/cgroup.h"
-
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cmath>
-#include <fstream>
-#include <set>
-#include <string>
-#include <utility>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -42,44 +32,6 @@ bool allow_amx() {
 #else
   return false;
 #endif
-}
-
-namespace {
-
-// The smallest quota in CPUs of this process's control groups; infinity where there is none.
-double cgroup_cpus() {
-  double cpus = INFINITY;
-  for (const std::string& group : cgroup_folders()) {
-    std::ifstream in(group + "/cpu.max");
-    std::string quota;
-    double period = 0;
-    if (in >> quota >> period && quota != "max" && period > 0)
-      cpus = std::min(cpus, std::atof(quota.c_str()) / period);
-  }
-  return std::max(1.0, cpus);
-}
-
-}  // namespace
-
-int usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return std::max(1L, sysconf(_SC_NPROCESSORS_ONLN));
-  std::set<std::pair<int, int>> cores;  // (package, core)
-  int n = 0;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &set)) continue;
-    ++n;
-    const std::string dir = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
-    int package = 0, core = cpu;
-    std::ifstream(dir + "physical_package_id") >> package;
-    std::ifstream(dir + "core_id") >> core;
-    cores.emplace(package, core);
-  }
-  const double limit = cgroup_cpus();
-  int physical = cores.empty() ? n : static_cast<int>(cores.size());
-  if (limit < physical) physical = static_cast<int>(limit);
-  return std::max(1, physical);
 }
 
 }  // namespace moraine

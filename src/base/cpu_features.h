@@ -1,4 +1,4 @@
-// What this CPU and the process's limits allow.
+// What this CPU can compute with.
 #pragma once
 
 namespace moraine {
@@ -13,8 +13,5 @@ CpuFeatures detect_cpu();
 // Asks the system for AMX's tile registers, for all threads of this process. False: this CPU has none, or
 // the system refuses them (Linux before 5.16, a sandbox). May be asked again.
 bool allow_amx();
-
-// Physical cores this process may use: affinity and cgroup quota counted, hyper-threads not. >= 1.
-int usable_cores();
 
 }  // namespace moraine

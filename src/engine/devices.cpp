@@ -6,7 +6,7 @@
 
 #include "backend/cpu/backend.h"
 #include "backend/split/backend.h"
-#include "base/cpu_features.h"
+#include "base/usable_cores.h"
 #include "base/system_memory.h"
 #include "engine/fit.h"
 #ifdef MORAINE_VULKAN

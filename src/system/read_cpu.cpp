@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "base/cgroup.h"
+#include "base/usable_cores.h"
 #include "system/facts.h"
 #include "system/text.h"
 
@@ -12,25 +12,11 @@ namespace {
 
 constexpr size_t kMaxCpuinfoBytes = 4 << 20;  // 512 threads of it
 
-std::optional<double> quota_of(const RootFiles& files) {
-  std::optional<double> least;
-  for (const std::string& group : cgroup_folders(files.read("/proc/self/cgroup").text)) {
-    const RootFiles::Text max = files.read(group + "/cpu.max", 256);  // must outlive its words
-    const auto words = words_of(max.text);
-    if (words.size() != 2) continue;
-    const auto quota = number_of<uint64_t>(words[0]), period = number_of<uint64_t>(words[1]);
-    if (!quota || !period || *period == 0) continue;
-    const double cpus = static_cast<double>(*quota) / static_cast<double>(*period);
-    least = std::min(least.value_or(cpus), cpus);
-  }
-  return least;
-}
-
 }  // namespace
 
 CpuFacts read_cpu(const RootFiles& files) {
   CpuFacts cpu;
-  cpu.quota = quota_of(files);
+  cpu.quota = cpu_quota(files);
   const RootFiles::Text cpuinfo = files.read("/proc/cpuinfo", kMaxCpuinfoBytes);
   std::set<std::pair<std::string, std::string>> cores;  // (package, core)
   std::string package;

@@ -10,6 +10,7 @@
 #include "backend/cpu/executable.h"
 #include "base/check.h"
 #include "base/cpu_features.h"
+#include "base/usable_cores.h"
 #include "quant/format.h"
 
 namespace moraine::cpu {

@@ -10,7 +10,7 @@
 #include <numeric>
 
 #include "backend/cpu/backend.h"
-#include "base/cpu_features.h"
+#include "base/usable_cores.h"
 #include "base/system_memory.h"
 #include "base/thread_pool.h"
 
