@@ -20,6 +20,7 @@ using namespace avx512;
 
 constexpr int kChunk = 8;   // blocks, at most
 constexpr int kFinish = 8;  // rows whose sums are in registers, or half as many
+static_assert(kLeastRows >= kFinish);
 
 // Of a chunk's activations, what is the same for all weight rows.
 struct Factors {
