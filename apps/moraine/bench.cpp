@@ -47,7 +47,11 @@ class Bench {
     for (const int32_t n_threads : settings_.bench_threads) {
       const auto engine = load(n_threads);
       for (const int32_t depth : settings_.bench_depths) {
-        before_ = random_prompt(*engine->tokenizer(), depth, random_);
+        // A deeper context goes on from the one before.
+        before_.resize(std::min(before_.size(), static_cast<size_t>(depth)));
+        const auto more =
+            random_prompt(*engine->tokenizer(), depth - static_cast<int32_t>(before_.size()), random_);
+        before_.insert(before_.end(), more.begin(), more.end());
         if (depth > 0) (void)once(*engine, {}, 0);
         for (const int32_t n : settings_.bench_prompts)
           if (n > 0) results.push_back(measure(*engine, n, 0));
