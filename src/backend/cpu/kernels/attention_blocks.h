@@ -41,11 +41,18 @@ struct Seen {
   return s;
 }
 
+// Asks for memory in address order, which sets the hardware's prefetcher going.
+[[gnu::always_inline]] inline void ask_for(const uint8_t* p, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
+}
+
 // score(s, k page, slot, first, last), soften(s, query), weigh(s, v page, slot, first, last) for each block
-// that anybody sees: keys [first, last) from the page's slot on.
+// that anybody sees: keys [first, last) from the page's slot on. k_bytes, v_bytes: of a key and a value. With
+// few queries memory is what takes the time, and scores read a block in many small steps side by side: so
+// values are asked for before the scores, and the next block's keys behind them.
 template <class Score, class Soften, class Weigh>
-[[gnu::always_inline]] inline void for_each_block(const AttendArgs& a, Score score, Soften soften,
-                                                  Weigh weigh) {
+[[gnu::always_inline]] inline void for_each_block(const AttendArgs& a, int64_t k_bytes, int64_t v_bytes,
+                                                  Score score, Soften soften, Weigh weigh) {
   for (int block = a.begin; block < a.end; block += kKvBlock) {
     const Seen s = seen_of(a, block);
     if (s.n == 0) continue;
@@ -55,7 +62,12 @@ template <class Score, class Soften, class Weigh>
       last = s.to[i] > last ? s.to[i] : last;
     }
     const int page = block / kPageTokens - a.begin / kPageTokens, slot = block % kPageTokens;
+    const bool few = s.n <= kDirectQueries;
+    if (few) ask_for(a.v_pages[page] + slot * v_bytes, kKvBlock * v_bytes);
     score(s, a.k_pages[page], slot, first, last);
+    if (const int next = block + kKvBlock; few && next < a.end)
+      ask_for(a.k_pages[next / kPageTokens - a.begin / kPageTokens] + next % kPageTokens * k_bytes,
+              kKvBlock * k_bytes);
     for (int i = 0; i < s.n; ++i) soften(s, i);
     weigh(s, a.v_pages[page], slot, first, last);
   }

@@ -204,7 +204,7 @@ MORAINE_INLINE void attend(const AttendArgs& a) {
   float* floats = a.scratch + kMaxQueries * kKvBlock;
   const uint8_t* const bytes = reinterpret_cast<const uint8_t*>(floats);
   for_each_block(
-      a,
+      a, K::group_bytes(hd) / 8, V::row_bytes(hd),
       [&](const Seen& s, const uint8_t* page, int slot, int first, int last) {
         const uint8_t* k = page + slot / 8 * K::group_bytes(hd);
         if (s.n <= kDirectQueries) {
