@@ -23,7 +23,9 @@ from peers import ROOT, BenchError, cpu_name, make_engine, run_measured, speeds
 
 @contextlib.contextmanager
 def hog(core):
-    process = subprocess.Popen([sys.executable, "-c", f"import os\nos.sched_setaffinity(0, {{{core}}})\nwhile True: pass"])
+    # It ends with us even where we are killed.
+    loop = f"import os\nos.sched_setaffinity(0, {{{core}}})\nwhile os.getppid() == {os.getpid()}:\n for i in range(1000000): pass"
+    process = subprocess.Popen([sys.executable, "-c", loop])
     try:
         yield
     finally:
