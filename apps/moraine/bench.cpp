@@ -21,6 +21,8 @@
 namespace moraine::app {
 namespace {
 
+constexpr int32_t kMostAlike = 8;  // tokens that two random prompts begin with
+
 // Ordinary tokens: what a text is made of.
 std::vector<TokenId> random_prompt(const Tokenizer& tokenizer, int32_t n, std::mt19937& random) {
   std::uniform_int_distribution<TokenId> any(0, static_cast<TokenId>(tokenizer.size()) - 1);
@@ -111,10 +113,12 @@ class Bench {
     const Outcome outcome = generate(engine, std::move(request), signals_);
     if (outcome.interrupted) throw Error(ErrorCode::kCancelled, "Interrupted.");
     const GenerationStats& s = outcome.stats;
-    if (!prompt.empty() && s.n_cached != static_cast<int32_t>(before_.size()))
-      throw Error(ErrorCode::kInternal,
-                  fmt::format("Of a measured prompt {} tokens came from the cache, not {}.", s.n_cached,
-                              before_.size()));
+    // More by the luck of two prompts that begin alike: one or two tokens of some hundred.
+    const auto depth = static_cast<int32_t>(before_.size());
+    if (!prompt.empty() && (s.n_cached < depth || s.n_cached > depth + kMostAlike))
+      throw Error(
+          ErrorCode::kInternal,
+          fmt::format("Of a measured prompt {} tokens came from the cache, not {}.", s.n_cached, depth));
     return static_cast<uint64_t>((s.prompt_ms + (n_gen > 0 ? s.generated_ms : 0)) * 1e6);
   }
 

@@ -103,8 +103,7 @@ void add_gpu_options(Table& t, Settings& s) {
       .env("LLAMA_ARG_N_CPU_MOE");
   t.add("-ot, --override-tensor LIST", overrides(d.overrides),
         "where tensors lie, before all of the above: PATTERN=DEVICE,..., regular expressions found in names, "
-        "and "
-        "CPU or Vulkan0")
+        "and CPU or Vulkan0")
       .list()
       .env("LLAMA_ARG_OVERRIDE_TENSOR");
   t.add(

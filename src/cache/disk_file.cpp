@@ -88,6 +88,9 @@ class CopyBuffer {
   std::unique_ptr<uint8_t[]> bytes_;
 };
 
+// What plan::Contents could not copy.
+DiskStatus failed_there() { return errno == ENODEV ? DiskStatus::kLost : DiskStatus::kFailed; }
+
 Header header_of(const DiskName& name, const DiskLayout& layout, uint64_t scope, uint64_t n_tokens) {
   Header h;
   h.is_state = name.is_state;
@@ -180,7 +183,7 @@ DiskStatus write_disk_record(int fd, const DiskName& name, const DiskLayout& lay
     const CopyBuffer buffer(part->size);
     for (uint64_t done = 0; done < part->size; done += kCopyBytes) {
       const std::span<uint8_t> piece = buffer.first(part->size - done);
-      if (!part->read(done, piece)) return DiskStatus::kLost;
+      if (!part->read(done, piece)) return failed_there();
       if (!write(std::as_bytes(piece))) return DiskStatus::kFailed;
     }
   }
@@ -226,7 +229,7 @@ DiskStatus read_disk_record(int fd, uint64_t at, const DiskName& name, const Dis
     for (uint64_t done = 0; done < part->size; done += kCopyBytes) {
       const std::span<uint8_t> piece = buffer.first(part->size - done);
       if (!read_all(fd, std::as_writable_bytes(piece), at, &sum)) return DiskStatus::kFailed;
-      if (!part->write(done, piece)) return DiskStatus::kLost;
+      if (!part->write(done, piece)) return failed_there();
       at += piece.size();
     }
   }

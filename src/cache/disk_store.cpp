@@ -88,7 +88,11 @@ void DiskWorker::run(int niceness) {
     jobs_.pop_front();
     working_ = true;
     lock.unlock();
-    const DiskStatus status = work_(job);
+    DiskStatus status = DiskStatus::kFailed;
+    try {
+      status = work_(job);
+    } catch (const std::exception&) {  // no memory for a copy: the cache is only less
+    }
     lock.lock();
     working_ = false;
     results_.push_back({job.id, job.name, status});

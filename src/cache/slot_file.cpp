@@ -142,6 +142,8 @@ uint64_t SlotFile::read() {
         read_disk_record(file_.fd, p.at, p.name, layout_,
                          {scope_, std::span(tokens_).first(p.end), p.page_contents, p.state_contents});
     if (status == DiskStatus::kLost) device_lost();
+    if (status == DiskStatus::kFailed && errno == ENOMEM)
+      throw Error(ErrorCode::kOutOfMemory, "There is no memory left to read a saved conversation into.");
     if (status != DiskStatus::kOk) refuse(ErrorCode::kCorruptFile, path_, "is damaged: its checksum says so");
   }
   return file_.size;

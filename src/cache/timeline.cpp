@@ -90,11 +90,7 @@ void Timeline::checkpoint(std::span<const TokenId> tokens) {
   // At a page's end the state belongs to that page, whose parent we no longer stand on.
   const bool at_end = static_cast<int32_t>(tokens.size()) == n_committed_;
   if (at_end ? tree_.has_state_at_end(node_) : tree_.has_state(node_, open_page(tokens))) return;
-  std::optional<StateRef> copy;
-  try {
-    copy = take_state();
-  } catch (const Error&) {  // the system has less than it promised
-  }
+  std::optional<StateRef> copy = take_state();
   if (!copy) return;
   pool_.copy_state(copy->id(), state_.id());
   if (at_end)

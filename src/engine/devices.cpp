@@ -6,8 +6,8 @@
 
 #include "backend/cpu/backend.h"
 #include "backend/split/backend.h"
-#include "base/usable_cores.h"
 #include "base/system_memory.h"
+#include "base/usable_cores.h"
 #include "engine/fit.h"
 #ifdef MORAINE_VULKAN
 #include "backend/vulkan/backend.h"

@@ -60,7 +60,8 @@ class Fitter {
     named_ = named_places(o.device.overrides, model.weights(), name, note_);
     n_layers_ = model.n_layers();
     n_expert_layers_ = split::count_expert_layers(plan, model.weights());
-    const int32_t asked = o.device.gpu_layers.value_or(kLayersThatFit);
+    // Tensors may be sent there alone.
+    const int32_t asked = o.device.gpu_layers.value_or(o.device.name.empty() ? 0 : kLayersThatFit);
     most_ = {asked == kLayersThatFit ? n_layers_ + 1 : std::min(asked, n_layers_ + 1),
              std::min(o.device.cpu_expert_layers.value_or(0), n_expert_layers_)};
     chooses_ = asked == kLayersThatFit;

@@ -19,7 +19,8 @@ plan::StepLimits step_limits(const EngineOptions& o, int32_t n_ctx) {
 }
 
 MemoryEstimate estimate_memory(int32_t n_ctx, const plan::Backend& backend,
-                               const plan::Executable* executable, uint64_t other, uint64_t available) {
+                               const plan::Executable* executable, uint64_t other, uint64_t available,
+                               uint64_t reserved_on_device) {
   MemoryEstimate e;
   e.n_ctx = n_ctx;
   e.weights = backend.weight_bytes();
@@ -32,7 +33,7 @@ MemoryEstimate estimate_memory(int32_t n_ctx, const plan::Backend& backend,
   if (const auto device = backend.device_memory()) {
     e.on_device = device->weights + n_pages * device->page + device->state +
                   (executable ? executable->device_scratch_bytes() : 0);
-    e.device_available = device->available;
+    e.device_available = device->available - std::min(device->available, reserved_on_device);
     e.device_is_system = device->is_system;
     if (e.device_is_system) e.device_available = std::min(e.device_available, available);
   }

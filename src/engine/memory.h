@@ -12,10 +12,11 @@ namespace moraine::engine {
 plan::StepLimits step_limits(const EngineOptions& options, int32_t n_ctx);
 
 // What an executable prepared for n_ctx (null: none) takes on a backend that knows its weights and cache; all
-// but n_ctx in bytes. Leaves n_ctx_fits at 0: work space grows with the context, so that only preparing for
+// but n_ctx in bytes; reserved_on_device: taken there by others of this program. Leaves n_ctx_fits at 0: work space grows with the context, so that only preparing for
 // it can tell.
 MemoryEstimate estimate_memory(int32_t n_ctx, const plan::Backend& backend,
-                               const plan::Executable* executable, uint64_t other, uint64_t available);
+                               const plan::Executable* executable, uint64_t other, uint64_t available,
+                               uint64_t reserved_on_device);
 
 // What is left where pages and states lie; 0 where it does not fit.
 uint64_t remaining(const MemoryEstimate& estimate);

@@ -85,7 +85,7 @@ void Prepared::recover(const EngineOptions& o) {
 void Prepared::prepare(const EngineOptions& o, int32_t n_ctx, uint64_t limit) {
   executable.reset();
   executable = backend->prepare(plan, limits(o, n_ctx));
-  memory = estimate_memory(n_ctx, *backend, executable.get(), other_bytes(), limit);
+  memory = estimate_memory(n_ctx, *backend, executable.get(), other_bytes(), limit, o.device.reserved_bytes);
   const uint64_t rest = remaining(memory);
   memory.cache = std::min(rest, o.cache_bytes.value_or(std::min<uint64_t>(rest / 2, kMostCacheBytes)));
 }
@@ -94,7 +94,9 @@ void Prepared::prepare(const EngineOptions& o, int32_t n_ctx, uint64_t limit) {
 int32_t Prepared::largest_context(const EngineOptions& o, uint64_t limit) {
   const uint64_t page = std::max<uint64_t>(1, backend->page_bytes());  // 0: a model without attention
   // Were there no work space.
-  const uint64_t pages = remaining(estimate_memory(0, *backend, nullptr, other_bytes(), limit)) / page;
+  const uint64_t reserved = o.device.reserved_bytes;
+  const uint64_t pages =
+      remaining(estimate_memory(0, *backend, nullptr, other_bytes(), limit, reserved)) / page;
   int32_t low = 0, high = static_cast<int32_t>(std::min<uint64_t>(pages, kMaxContext / plan::kPageTokens));
   while (low < high) {
     const int32_t middle = (low + high + 1) / 2;

@@ -80,7 +80,7 @@ struct DeviceMemory {
 // or the state is; any thread may use it while no step writes there.
 struct Contents {
   uint64_t size = 0;  // bytes; 0: there is nothing, or nothing that can be kept
-  // Copy the bytes from `offset` on, within size. False: the device failed.
+  // Copy the bytes from `offset` on, within size. False: errno says why; ENODEV is a device that was lost.
   std::function<bool(uint64_t offset, std::span<uint8_t> to)> read;
   std::function<bool(uint64_t offset, std::span<const uint8_t> from)> write;
 

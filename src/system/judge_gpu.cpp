@@ -265,10 +265,9 @@ class GpuJudge {
     add(need_.gpu_bytes > 0 ? Severity::kProblem : needed(), "gpu-memory",
         fmt::format("{} has {} of its own; {} are wanted.", gpu_->name, gib_text(vram), gib_text(wanted)),
         {"A card's memory cannot be made larger: let -ngl auto leave what does not fit, experts first, to "
-         "the CPU, "
-         "or take a smaller model, quantisation or context. What a card "
-         "maps of "
-         "the main memory (GTT) is behind the PCIe bus, too slow for weights."});
+         "the "
+         "CPU, or take a smaller model, quantisation or context. What a card maps of the main memory (GTT) "
+         "is behind the PCIe bus, too slow for weights."});
   }
 
   // ---- what else decides

@@ -377,6 +377,12 @@ TEST_F(OnGpu, WhatFitsIsChosenAndSaid) {
   o.device.fit = true, o.device.memory_limit_bytes = need(n + 1, 0);
   o.device.reserved_bytes = 1;
   EXPECT_THAT(Engine::estimate(o).device_note, HasSubstr("the experts of 1 of"));
+  o.device.fit = false;
+  EXPECT_FALSE(Engine::estimate(o).fits());
+  o.n_ctx = 0;
+  const int32_t n_ctx_fits = Engine::estimate(o).n_ctx_fits;
+  o.device.reserved_bytes = 1 << 20;
+  EXPECT_LT(Engine::estimate(o).n_ctx_fits, n_ctx_fits);
 }
 
 TEST_F(OnGpu, WithLittleMemoryEverythingRunsOnTheCpu) {

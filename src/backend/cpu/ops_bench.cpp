@@ -10,9 +10,9 @@
 #include <numeric>
 
 #include "backend/cpu/backend.h"
-#include "base/usable_cores.h"
 #include "base/system_memory.h"
 #include "base/thread_pool.h"
+#include "base/usable_cores.h"
 
 namespace moraine::cpu {
 namespace {
@@ -181,7 +181,8 @@ class Bench {
 
   // A partition of keys of one KV head, for each thread.
   void attention(const Kernels& k) {
-    constexpr std::pair<int, const char*> kFormats[] = {{kKvF16, "f16"}, {kKvQ8_0, "q8_0"}, {kKvQ4_0, "q4_0"}};
+    constexpr std::pair<int, const char*> kFormats[] = {
+        {kKvF16, "f16"}, {kKvQ8_0, "q8_0"}, {kKvQ4_0, "q4_0"}};
     for (const auto& [format, name] : kFormats)
       for (const int n_q : {1, kMaxQueries}) {
         if (k.attend[format][format] == nullptr) continue;

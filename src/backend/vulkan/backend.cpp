@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <numeric>
 
 #include "backend/vulkan/executable.h"
@@ -138,9 +139,12 @@ plan::Contents VulkanBackend::contents(const Place& place, uint64_t bytes) {
     try {
       copy();
       return true;
-    } catch (const std::exception&) {  // it was lost, or the host has no memory
-      return false;
+    } catch (const Error& e) {
+      errno = e.code() == ErrorCode::kDeviceLost ? ENODEV : ENOMEM;
+    } catch (const std::exception&) {
+      errno = ENOMEM;
     }
+    return false;
   };
   const auto at = [place](uint64_t offset) { return Place{place.buffer, place.offset + offset}; };
   Transfers& transfers = opened().transfers;

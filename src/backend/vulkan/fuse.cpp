@@ -144,6 +144,10 @@ Readers readers_of(const plan::Plan& plan, ValueId v, size_t first, const TypeOf
     } else {
       plan::for_each_value(op, [&](ValueId other, bool) { readers.floats |= other == v; });
     }
+    // From here on it is another value.
+    bool is_written = false;
+    plan::for_each_value(op, [&](ValueId other, bool written) { is_written |= written && other == v; });
+    if (is_written) break;
   }
   return readers;
 }

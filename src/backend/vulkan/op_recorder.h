@@ -129,7 +129,8 @@ class OpRecorder {
   Recorder& out_;
   bool few_;
   uint64_t step_;
-  std::vector<Quantized> quantized_;  // at most WorkLayout::kQuantSlots, the oldest first
+  std::vector<Quantized> quantized_;           // at most WorkLayout::kQuantSlots, the oldest first
+  std::vector<plan::ValueId> without_floats_;  // that were written as int8 alone
   int next_slot_ = 0;
   size_t next_delta_ = 0;
   size_t next_op_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "backend/vulkan/op_recorder.h"
+#include "base/check.h"
 #include "quant/interleave.h"
 
 namespace moraine::vulkan {
@@ -13,9 +14,7 @@ uint64_t quantized_row_bytes(int32_t k, int32_t width) {
   return (uint64_t(k) + k / 4 + 4 * (k / width) + 15) / 16 * 16;
 }
 
-uint64_t OpRecorder::at(plan::ValueId v) const {
-  return exe_.address_of(v);
-}
+uint64_t OpRecorder::at(plan::ValueId v) const { return exe_.address_of(v); }
 
 int32_t OpRecorder::max_rows(plan::ValueId v) const {
   return value(v).extent == plan::Extent::kRows ? exe_.limits_.max_rows : exe_.limits_.max_outputs;
@@ -35,7 +34,9 @@ void OpRecorder::record(const Fused& fused) {
   // What was quantised of values that are written is no longer theirs.
   for (const plan::Op& op : ops)
     plan::for_each_value(op, [this](plan::ValueId v, bool written) {
-      if (written) std::erase_if(quantized_, [v](const Quantized& q) { return q.value == v; });
+      if (!written) return;
+      std::erase_if(quantized_, [v](const Quantized& q) { return q.value == v; });
+      std::erase(without_floats_, v);
     });
   switch (fused.kind) {
     case Fused::Kind::kOne:
@@ -69,6 +70,7 @@ OpRecorder::Activations OpRecorder::activations(plan::ValueId v, DType type) {
   const uint64_t row_bytes = quantized_row_bytes(width(v), w);
   for (const Quantized& q : quantized_)
     if (q.value == v && q.width == w) return {q.address, static_cast<int32_t>(row_bytes), q.range};
+  MORAINE_CHECK(!std::count(without_floats_.begin(), without_floats_.end(), v));  // its int8 was given up
   const Quantized& q = quantized_place(v, w);
   quantize(at(v), q.address, width(v), stride(v), w, rows_of(v, chunks(width(v))), range(v), q.range);
   return {q.address, static_cast<int32_t>(row_bytes), q.range};
@@ -81,7 +83,10 @@ OpRecorder::Written OpRecorder::written(plan::ValueId v, bool may_quantize) {
   Written out;
   out.keep = by.floats || by.quant_width == 0;
   out.quant_width = static_cast<uint32_t>(by.quant_width);
-  if (out.keep) out.floats = range(v);
+  if (out.keep)
+    out.floats = range(v);
+  else
+    without_floats_.push_back(v);
   if (by.quant_width > 0) out.quant = quantized_place(v, by.quant_width).range;
   return out;
 }

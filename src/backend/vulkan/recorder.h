@@ -1,5 +1,5 @@
 // Records dispatches into a command buffer, with a barrier only where one depends on another since the
-// last barrier. Knows nothing of plans: what is dispatched is program.h.
+// last barrier. Knows nothing of plans: what is dispatched is op_recorder.h.
 #pragma once
 
 #include <algorithm>
