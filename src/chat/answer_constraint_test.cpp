@@ -248,7 +248,7 @@ TEST_P(AnswerConstraintTest, BehindACallAllIsFreeUntilTheNext) {
 TEST_P(AnswerConstraintTest, ACallThatForgotItsOpeningTagMayClose) {
   if (format.calls != CallFormat::kQwenXml) return;
   const std::string bare = "<function=ping>\n</function>";
-  for (const std::string text : {bare, bare + "\n</tool_call>", bare + "\n</tool_call>\nDone."}) {
+  for (const std::string& text : {bare, bare + "\n</tool_call>", bare + "\n</tool_call>\nDone."}) {
     const auto constraint = start({});
     EXPECT_EQ(write(*constraint, text), text.size()) << text;
     EXPECT_TRUE(may_end(*constraint)) << text;

@@ -72,7 +72,7 @@ uint8_t types_of(const Json& root, const Json& schema, int depth, int& budget) {
     if (type->is_array() && !type->empty()) {
       uint8_t bits = 0;
       for (const Json& one : *type)
-        bits |= one.is_string() ? bit_of(one.get_ref<const std::string&>()) : kJsonAny;
+        bits |= one.is_string() ? bit_of(one.get_ref<const std::string&>()) : uint8_t{kJsonAny};
       return bits;
     }
     return kJsonAny;

@@ -50,8 +50,9 @@ double run(Controller& c, double p, double slope, int steps, uint64_t seed) {
     auto choice = c.best(offer(16, 0), {});
     if (choice.length == 0) choice = c.probe(offer(16, 0), {});
     const double right = 0.01 * (1 + slope * choice.length);
-    const double noise = (0.8 + 0.4 * uniform(draws++)) * (uniform(draws++) < 0.02 ? 8 : 1);
-    c.measured(1 + choice.length, right * noise);
+    const double noise = 0.8 + 0.4 * uniform(draws++);
+    const double interruption = uniform(draws++) < 0.02 ? 8 : 1;
+    c.measured(1 + choice.length, right * noise * interruption);
     int held = 0;
     while (held < choice.length && uniform(draws++) < p) ++held;
     if (choice.length > 0) c.outcome(kSource, 0, choice.length, held);
