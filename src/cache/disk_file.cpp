@@ -76,17 +76,20 @@ bool read_all(int fd, std::span<std::byte> bytes, uint64_t offset, Xxh64* sum = 
   return true;
 }
 
-// Through which a page or a state of n bytes goes piece by piece.
-class CopyBuffer {
- public:
-  explicit CopyBuffer(uint64_t n)
-      : size_(std::min<uint64_t>(n, kCopyBytes)), bytes_(std::make_unique_for_overwrite<uint8_t[]>(size_)) {}
-  std::span<uint8_t> first(uint64_t n) const { return {bytes_.get(), std::min<uint64_t>(n, size_)}; }
-
- private:
-  size_t size_;
-  std::unique_ptr<uint8_t[]> bytes_;
-};
+// Calls copy(part, offset, piece) for the page and the state piece by piece, each a buffer for the part's
+// bytes from `offset` on, until one does not succeed.
+template <class Copy>
+DiskStatus copy_pieces(const DiskContent& content, Copy&& copy) {
+  for (const plan::Contents* part : {&content.page, &content.state}) {
+    const size_t most = std::min<uint64_t>(part->size, kCopyBytes);
+    const auto buffer = std::make_unique_for_overwrite<uint8_t[]>(most);
+    for (uint64_t done = 0; done < part->size; done += kCopyBytes) {
+      const std::span<uint8_t> piece(buffer.get(), std::min<uint64_t>(part->size - done, most));
+      if (const DiskStatus status = copy(*part, done, piece); status != DiskStatus::kOk) return status;
+    }
+  }
+  return DiskStatus::kOk;
+}
 
 // What plan::Contents could not copy.
 DiskStatus failed_there() { return errno == ENODEV ? DiskStatus::kLost : DiskStatus::kFailed; }
@@ -179,14 +182,11 @@ DiskStatus write_disk_record(int fd, const DiskName& name, const DiskLayout& lay
     return ok;
   };
   if (begin < 0 || !write(std::as_bytes(content.tokens))) return DiskStatus::kFailed;
-  for (const plan::Contents* part : {&content.page, &content.state}) {
-    const CopyBuffer buffer(part->size);
-    for (uint64_t done = 0; done < part->size; done += kCopyBytes) {
-      const std::span<uint8_t> piece = buffer.first(part->size - done);
-      if (!part->read(done, piece)) return failed_there();
-      if (!write(std::as_bytes(piece))) return DiskStatus::kFailed;
-    }
-  }
+  const auto copied = copy_pieces(content, [&](const plan::Contents& part, uint64_t offset, auto piece) {
+    if (!part.read(offset, piece)) return failed_there();
+    return write(std::as_bytes(piece)) ? DiskStatus::kOk : DiskStatus::kFailed;
+  });
+  if (copied != DiskStatus::kOk) return copied;
   header.checksum = sum.sum();
   const bool ok =
       write_all(fd, std::as_bytes(std::span(&header, 1)), begin) && ::lseek(fd, at, SEEK_SET) == at;
@@ -224,15 +224,12 @@ DiskStatus read_disk_record(int fd, uint64_t at, const DiskName& name, const Dis
   std::vector<TokenId> tokens(content.tokens.size());
   if (!read_all(fd, std::as_writable_bytes(std::span(tokens)), at, &sum)) return DiskStatus::kFailed;
   at += tokens.size() * sizeof(TokenId);
-  for (const plan::Contents* part : {&content.page, &content.state}) {
-    const CopyBuffer buffer(part->size);
-    for (uint64_t done = 0; done < part->size; done += kCopyBytes) {
-      const std::span<uint8_t> piece = buffer.first(part->size - done);
-      if (!read_all(fd, std::as_writable_bytes(piece), at, &sum)) return DiskStatus::kFailed;
-      if (!part->write(done, piece)) return failed_there();
-      at += piece.size();
-    }
-  }
+  const auto copied = copy_pieces(content, [&](const plan::Contents& part, uint64_t offset, auto piece) {
+    if (!read_all(fd, std::as_writable_bytes(piece), at, &sum)) return DiskStatus::kFailed;
+    at += piece.size();
+    return part.write(offset, piece) ? DiskStatus::kOk : failed_there();
+  });
+  if (copied != DiskStatus::kOk) return copied;
   const bool right =
       std::equal(tokens.begin(), tokens.end(), content.tokens.begin()) && sum.sum() == checksum;
   return right ? DiskStatus::kOk : DiskStatus::kRefused;

@@ -20,8 +20,7 @@ class Timeline {
 
   // Takes up what is known of these tokens' beginning, unless all is to be computed anew. Returns how many
   // need no computing: fewer than all, so that there is a row to draw from. -1: memory is short, even after
-  // everything unused was given up; nothing is held then. Throws Error{kOutOfMemory} where the system has
-  // less memory than it promised.
+  // everything unused was given up; nothing is held then. Throws Error{kDeviceLost}.
   int32_t begin(std::span<const TokenId> tokens, bool reuse = true);
   int32_t n_common() const { return n_common_; }      // of them, known: what lies beyond lacked a state
   TokenId known_next() const { return known_next_; }  // see PrefixTree::Match

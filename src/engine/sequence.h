@@ -34,7 +34,7 @@ class Sequence final : public Generation {
   std::span<const TokenId> tokens() const { return tokens_; }
   // Memory that its tokens so far and a little more will take beyond what it has. Bytes.
   uint64_t bytes_to_come(const cache::MemoryPool& pool) const;
-  // Begins where the cache leaves off. False: there is no memory for it now. Throws Error{kOutOfMemory}.
+  // Begins where the cache leaves off. False: there is no memory for it now. Throws Error{kDeviceLost}.
   bool admit(cache::MemoryPool& pool, cache::PrefixTree& tree);
   // Before admission: whether what the disk knows of it is in memory, or not worth reading.
   bool looked_on_disk() const { return looked_on_disk_; }
@@ -62,7 +62,7 @@ class Sequence final : public Generation {
   int32_t computed() const { return computed_; }
   std::span<const plan::PageId> pages() const { return timeline_->pages(); }
   plan::StateId state() const { return timeline_->state(); }
-  // Room for n more rows. False: there is no memory now. Throws Error{kOutOfMemory}.
+  // Room for n more rows. False: there is no memory now. Throws Error{kDeviceLost}.
   bool prepare_rows(int32_t n) { return timeline_->grow_to(computed_ + n); }
 
   // Guesses at the tokens after the next one, verified with it in one step. While decoding.

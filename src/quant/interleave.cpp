@@ -49,10 +49,11 @@ struct Q4_1 {
 // v = 4t + i.
 struct FifthBits {
   static void in(const uint8_t* file4, int row, uint8_t* out32) {
+    uint32_t all = 0;
+    for (int b = 0; b < 4; ++b) all |= uint32_t{file4[b]} << (8 * b);
     for (int i = 0; i < 4; ++i) {
-      uint32_t bits = 0;
-      for (int b = 0; b < 4; ++b) bits |= uint32_t{file4[b]} << (8 * b);
-      bits = bits >> i & 0x11111111;  // every fourth; then they move together, by pairs, fours, eights
+      uint32_t bits =
+          all >> i & 0x11111111;  // every fourth; then they move together, by pairs, fours, eights
       bits = (bits | bits >> 3) & 0x03030303;
       bits = (bits | bits >> 6) & 0x000f000f;
       out32[row * 4 + i] = static_cast<uint8_t>(bits | bits >> 12);

@@ -16,6 +16,12 @@ class Pieces {
     int64_t begin, end;
   };
 
+  // The least units of a piece worth claiming, where one has so many bytes of weights: smaller pieces cost
+  // more to claim than to run.
+  static constexpr int64_t worth_claiming(int64_t unit_bytes) {
+    return ((16 << 10) + unit_bytes - 1) / unit_bytes;
+  }
+
   // least, most, n_threads: at least 1.
   Pieces(int64_t n_units, int64_t least, int64_t most, int n_threads) : n_units_(n_units) {
     const auto even = [](int64_t n) { return n + n % 2; };

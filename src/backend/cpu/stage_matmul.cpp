@@ -9,9 +9,9 @@
 namespace moraine::cpu {
 namespace {
 
-constexpr int32_t kRowTile = 128;            // activation rows of one tile
-constexpr int64_t kMinTaskBytes = 16 << 10;  // of weights: smaller tasks cost more to claim than to run
-constexpr int64_t kMaxTaskBytes = 1 << 20;   // what a thread that is not scheduled may keep from the others
+constexpr int32_t kRowTile = 128;  // activation rows of one tile
+constexpr int64_t kMaxTaskBytes =
+    1 << 20;  // of weights: what a thread that is not scheduled may keep from the others
 constexpr int32_t kMaxSharedGroups = 64;
 
 }  // namespace
@@ -65,7 +65,7 @@ void MatmulStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
     group_bytes = std::max(group_bytes, exe.backend().weight(p.weight).group_bytes);
   }
   const int32_t row_tiles = (n_rows + kRowTile - 1) / kRowTile;
-  int64_t least = (kMinTaskBytes + group_bytes - 1) / group_bytes;
+  int64_t least = Pieces::worth_claiming(group_bytes);
   int64_t most = (kMaxTaskBytes + group_bytes - 1) / group_bytes;
   if (row_tiles > 1) {
     // Weights that stay in cache for all row tiles; eight tasks a thread even out a busy core.

@@ -14,7 +14,6 @@ namespace moraine::cpu {
 namespace {
 
 constexpr int32_t kPairTile = 64;            // pairs of one expert that a task takes
-constexpr int64_t kMinTaskBytes = 16 << 10;  // of weights, as for other products
 constexpr uint64_t kSumBytes = 16ull << 20;  // of down's products held at a time
 
 uint64_t align64(uint64_t n) { return (n + 63) / 64 * 64; }
@@ -194,8 +193,8 @@ void MoeStage::down(CpuExecutable& exe, const Work& w, const Tile& tile, int32_t
 template <class Fn>
 void MoeStage::for_each_tile(ThreadPool& pool, const Work& w, int32_t n_tiles, int32_t first_group,
                              int32_t n_groups, int64_t group_bytes, Fn&& fn) const noexcept {
-  const int64_t least = (kMinTaskBytes + group_bytes - 1) / group_bytes;
-  const Pieces pieces(int64_t{n_tiles} * n_groups, least, n_groups, pool.active());
+  const Pieces pieces(int64_t{n_tiles} * n_groups, Pieces::worth_claiming(group_bytes), n_groups,
+                      pool.active());
   pool.run(pieces.count(), [&](int task, int thread) {
     const Pieces::Range piece = pieces[task];
     for (int64_t at = piece.begin; at < piece.end;) {

@@ -66,6 +66,11 @@ class OpRecorder {
     uint32_t quant_width = 0;
     Range floats, quant;  // empty: not written
   };
+  // Where a layer's cache lies, as shaders have it among their push constants: addresses of the step's
+  // tables, offsets of the layer's first head in a page.
+  struct CachePlace {
+    uint64_t positions, sequence_of, sequences, pages, k_offset, v_offset;
+  };
   struct DeltaSource {
     uint64_t qkv, a, b, dst;  // addresses; dst 0: nobody reads it
     std::array<Range, 3> ranges;
@@ -96,6 +101,7 @@ class OpRecorder {
 
   void norm(const plan::RmsNorm& op, const plan::Add* add, const plan::RmsNorm* added);
   void products(std::span<const plan::Op> ops);
+  CachePlace cache_place(int32_t layer) const;
   void attention(const plan::Attention& op, const AttentionBegin& begin);
   void begin_attention(const plan::Attention& op, const AttentionBegin& begin, Range cache);
   void merge_partitions(const plan::Attention& op, Range parts);

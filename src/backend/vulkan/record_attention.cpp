@@ -6,6 +6,17 @@
 
 namespace moraine::vulkan {
 
+OpRecorder::CachePlace OpRecorder::cache_place(int32_t layer) const {
+  const plan::KvLayout::Layer& kv = exe_.backend_.kv().layers[layer];
+  const StepLayout& step = exe_.step_;
+  return {in_step(step.positions),
+          in_step(step.sequence_of),
+          in_step(step.sequences),
+          in_step(step.pages),
+          kv.k,
+          kv.v};
+}
+
 void OpRecorder::operator()(const plan::Attention& op) { attention(op, {}); }
 
 void OpRecorder::attention(const plan::Attention& op, const AttentionBegin& begin) {
@@ -18,22 +29,18 @@ void OpRecorder::attention(const plan::Attention& op, const AttentionBegin& begi
   const Range cache = {static_cast<uint64_t>(op.layer), static_cast<uint64_t>(op.layer) + 1};
   begin_attention(op, begin, cache);
 
-  const plan::KvLayout::Layer& kv = exe_.backend_.kv().layers[op.layer];
   const bool split = few_ && exe_.work_.most_partitions > 1;
   const uint64_t partials = work() + exe_.work_.partials;
   struct {
-    uint64_t q, dst, positions, sequence_of, sequences, pages, k_offset, v_offset, partials;
+    uint64_t q, dst;
+    CachePlace cache;
+    uint64_t partials;
     int32_t stride, heads_per_kv, window, most_partitions;
     float scale;
     int32_t unused;
   } attend = {at(op.q),
               at(op.out),
-              in_step(exe_.step_.positions),
-              in_step(exe_.step_.sequence_of),
-              in_step(exe_.step_.sequences),
-              in_step(exe_.step_.pages),
-              kv.k,
-              kv.v,
+              cache_place(op.layer),
               partials,
               stride(op.q),
               op.n_heads / op.n_kv_heads,
@@ -53,7 +60,6 @@ void OpRecorder::attention(const plan::Attention& op, const AttentionBegin& begi
 }
 
 void OpRecorder::begin_attention(const plan::Attention& op, const AttentionBegin& begin, Range cache) {
-  const plan::KvLayout::Layer& kv = exe_.backend_.kv().layers[op.layer];
   const plan::ValueId q = begin.q_norm ? begin.q_norm->in : op.q, k = begin.k_norm ? begin.k_norm->in : op.k;
   const bool changes_q = begin.q_norm || begin.q_rope;
   const auto angles = [&](const plan::Rope* rope) {
@@ -61,7 +67,7 @@ void OpRecorder::begin_attention(const plan::Attention& op, const AttentionBegin
   };
   struct {
     uint64_t q, k, v, rotated, q_norm, k_norm, q_angles, k_angles;
-    uint64_t positions, sequence_of, sequences, pages, k_offset, v_offset;
+    CachePlace cache;
     int32_t n_heads, n_pairs;
     float eps;
     int32_t unused;
@@ -73,12 +79,7 @@ void OpRecorder::begin_attention(const plan::Attention& op, const AttentionBegin
             begin.k_norm ? weight(begin.k_norm->weight) : 0,
             angles(begin.q_rope),
             angles(begin.k_rope),
-            in_step(exe_.step_.positions),
-            in_step(exe_.step_.sequence_of),
-            in_step(exe_.step_.sequences),
-            in_step(exe_.step_.pages),
-            kv.k,
-            kv.v,
+            cache_place(op.layer),
             changes_q ? op.n_heads : 0,
             begin.q_rope ? begin.q_rope->params.n_rot / 2 : 0,
             begin.q_norm   ? begin.q_norm->eps

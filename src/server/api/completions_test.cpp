@@ -131,6 +131,16 @@ TEST(LlamaCompletion, ManyPromptsMakeAList) {
   EXPECT_EQ(json[1]["index"], 1);
 }
 
+TEST(LlamaCompletion, ARequestMayLimitWhatIsGuessed) {
+  ReadyHarness h;
+  h.post("/completion", {{"prompt", "hi"}});
+  h.post("/completion", {{"prompt", "hi"}, {"speculative.n_max", 0}});
+  EXPECT_EQ(h.engine->requests()[0].max_draft, -1);
+  EXPECT_EQ(h.engine->requests()[1].max_draft, 0);
+  EXPECT_EQ(h.post("/completion", {{"prompt", "hi"}, {"speculative.n_max", "x"}}, 400)["error"]["param"],
+            "speculative.n_max");
+}
+
 TEST(LlamaCompletion, OnlyThePrompt) {
   ReadyHarness h;
   const Json json = h.post("/completion", {{"prompt", "a"}, {"n_predict", 0}});

@@ -36,15 +36,5 @@ TEST(Slots, ARequestMayNameItsPlace) {
   EXPECT_EQ(h.engine->requests()[1].slot, 2);
 }
 
-TEST(Slots, ARequestMayLimitWhatIsGuessed) {
-  ReadyHarness h;
-  h.post("/completion", {{"prompt", "hi"}});
-  h.post("/completion", {{"prompt", "hi"}, {"speculative.n_max", 0}});
-  EXPECT_EQ(h.engine->requests()[0].max_draft, -1);
-  EXPECT_EQ(h.engine->requests()[1].max_draft, 0);
-  EXPECT_EQ(h.post("/completion", {{"prompt", "hi"}, {"speculative.n_max", "x"}}, 400)["error"]["param"],
-            "speculative.n_max");
-}
-
 }  // namespace
 }  // namespace moraine::server
