@@ -1,18 +1,15 @@
-// Matrix products of formats with 256-value blocks by tiles. The formats: ../avx512/block256.h.
+// Matrix products of formats with 256-value blocks by tiles. The formats: ../avx512/block256.h; how their
+// weights become bytes: panel_k.h.
 //
-// A tile multiplies bytes over 64 values at once, more than a scale spans. So the integer scales go into the
-// weights first: (u - offset) * scale has at most 13 bits and becomes two planes of bytes, low and 256 times
-// high, each a tile of its own; a block is then four products of each plane, and the sums are the exact int32
-// of kernels/scalar/matmul.cpp.
+// Activations are packed first, a block's one behind the other: as they lie, rows fall on a few sets of the
+// first-level cache. Then, for sixteen weight rows at a time, block after block is unpacked into 8 KB and
+// meets all activation rows, tile by tile, whose sums stay in the first-level cache till the last block.
 //
-// A block's activations are packed first: as they lie, rows fall on a few sets of the first-level cache. Then
-// sixteen weight rows after the other are unpacked into 8 KB and meet all of them, 64 rows at a time: the
-// tile unit multiplies them two tiles by two planes, the vector unit scales what came out; y carries the sums
-// from block to block. (The two units side by side, some rows' sums scaled between others' products, were
-// slower.)
+// The tile unit and the vector unit work side by side. While a tile is multiplied, what came out of the one
+// before is stored, and what was stored of the one before that is scaled and added up. A store right behind
+// its own product would let the tile unit wait for twice as long as a product takes.
 #include "backend/cpu/kernels/amx/kernels.h"
-#include "backend/cpu/kernels/amx/tiles.h"
-#include "backend/cpu/kernels/avx512/block256.h"
+#include "backend/cpu/kernels/amx/panel_k.h"
 #include "backend/cpu/kernels/avx512/kernels.h"
 
 namespace moraine::cpu::amx {
@@ -21,62 +18,24 @@ namespace {
 using namespace avx512;
 
 constexpr int kWidth = 256;
-
-// Mins multiply sums of activations, two by two: of 16, or of 32 where they span as many.
-template <class F>
-constexpr int kFactors = F::kScales / 2;
-
-template <class F>
-struct Panel {
-  Scales<F::kScales, F::kMins> scales;
-  __m512i factors[kFactors<F>];  // of the mins
-  __m512i low[64], high[64];     // [16 steps of 4 values][16 rows], four tiles each
-
-  // next: what will be unpacked after this.
-  MORAINE_INLINE void unpack(const Pair& w, const Pair& next) {
-    F::read(w, scales);
-    if constexpr (F::kMins)
-#pragma GCC unroll 8
-      for (int i = 0; i < kFactors<F>; ++i) factors[i] = pairs(scales.min[2 * i], scales.min[2 * i + 1]);
-    for_each_part([&]<int j>() __attribute__((always_inline)) {
-      __m512i u[8];
-      fetch<j*(F::kBytes / 8), F::kBytes / 8>(next);
-      F::template part<j>(w, u);
-      constexpr int kHalves = F::kScales / 8;
-#pragma GCC unroll 8
-      for (int i = 0; i < 8; ++i)
-        fold(u[i], scales.scale[kHalves * j + (kHalves == 2 && i >= 4)], low[8 * j + i], high[8 * j + i]);
-    });
-  }
-
-  // (u - offset) * scale, a byte's product being an int16 of its own.
-  MORAINE_INLINE static void fold(__m512i u, __m512i scale, __m512i& low, __m512i& high) {
-    const __m512i bytes = _mm512_set1_epi16(0x00ff), s = pairs(scale, scale);
-    const __m512i less = _mm512_mullo_epi16(s, _mm512_set1_epi16(F::kOffset));
-    const auto times = [&](__m512i factors) __attribute__((always_inline)) {
-      const __m512i products = _mm512_maddubs_epi16(u, factors);
-      return F::kOffset == 0 ? products : _mm512_sub_epi16(products, less);
-    };
-    const __m512i even = times(_mm512_and_si512(s, bytes)), odd = times(_mm512_slli_epi16(s, 8));
-    constexpr int kSelect = 0xca;  // the first chooses among the others, bit by bit
-    low = _mm512_ternarylogic_epi32(bytes, even, _mm512_slli_epi16(odd, 8), kSelect);
-    high = _mm512_ternarylogic_epi32(bytes, _mm512_srli_epi16(even, 8), odd, kSelect);
-  }
-};
+constexpr int kMaxBlocks = 8;  // of activations that are packed together
+constexpr int kSteps = 4;      // tiles of 64 values in a block
 
 // A block's activations.
 struct Packed {
   alignas(64) int8_t q[kPackedRows][kWidth];
   alignas(32) int16_t sums[kPackedRows][16];  // for the factors
+  float d[kPackedRows];
 };
 
 template <class F>
 void pack(const MatmulArgs& a, int m, int n_rows, int b, Packed& to) {
   pack<kWidth>(a.x, m, n_rows, b, to.q);
-  if constexpr (!F::kMins) return;
-  const int16_t* sums = a.x.sums + m * a.x.s_stride + kWidth / 16 * b;
-  for (int i = 0; i < n_rows; ++i, sums += a.x.s_stride) {
-    __m256i s = load256(sums);
+  const Activations x = activations<kWidth>(a.x, m, b);
+  for (int i = 0; i < n_rows; ++i) {
+    to.d[i] = x.d[i * x.d_stride];
+    if constexpr (!F::kMins) continue;
+    __m256i s = load256(x.sums + i * x.s_stride);
     if constexpr (F::kScales == 8) {
       s = _mm256_madd_epi16(s, _mm256_set1_epi16(1));
       s = _mm256_castsi128_si256(_mm_packs_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1)));
@@ -85,82 +44,123 @@ void pack(const MatmulArgs& a, int m, int n_rows, int b, Packed& to) {
   }
 }
 
-constexpr int kRows = 64;  // of activations between two looks at their sums
-
-// Exact sums: low + 256 * high.
+// Exact sums of a tile of rows, by plane.
+template <class F>
 struct Sums {
-  alignas(64) int32_t low[kRows][16], high[kRows][16];
+  alignas(64) int32_t of[SplitOf<F>::kPlanes][kTileRows][16];
 };
 
-// What a block of a pair of groups is multiplied by and added to.
-struct Place {
-  int g, b;
-  __mmask16 lanes;
-};
-
-// The sums of the 32 packed rows at x, or of 16.
-template <class F, bool kTwo>
-MORAINE_INLINE void multiply(TileUnit& tiles, const Panel<F>& p, const int8_t (*x)[kWidth],
-                             int32_t (*low)[16], int32_t (*high)[16]) {
-  constexpr int kLow = kSums, kHigh = kSums + 1, kLow2 = kSums + 2, kHigh2 = kSums + 3;
-  tiles.zero<kLow>();
-  tiles.zero<kHigh>();
-  if constexpr (kTwo) tiles.zero<kLow2>(), tiles.zero<kHigh2>();
-#pragma GCC unroll 4
-  for (int t = 0; t < 4; ++t) {
-    tiles.load<kX>(x[0] + 64 * t, kWidth);
-    tiles.load<kWeights>(p.low + 16 * t, 64);
-    tiles.load<kWeights + 1>(p.high + 16 * t, 64);
-    if constexpr (kTwo) tiles.load<kX + 1>(x[kTileRows] + 64 * t, kWidth);
-    tiles.add_unsigned<kLow, kX, kWeights>();
-    tiles.add_signed<kHigh, kX, kWeights + 1>();
-    if constexpr (kTwo) {
-      tiles.add_unsigned<kLow2, kX + 1, kWeights>();
-      tiles.add_signed<kHigh2, kX + 1, kWeights + 1>();
-    }
-  }
-  tiles.store<kLow>(low, 64);
-  tiles.store<kHigh>(high, 64);
-  if constexpr (kTwo) {
-    tiles.store<kLow2>(low + kTileRows, 64);
-    tiles.store<kHigh2>(high + kTileRows, 64);
-  }
-}
-
-// n_rows from m, scaled and added to what y holds or, with the first block, to nothing.
+// A block of a pair of groups, the activations it meets, and the rows' sums it is added to.
 template <class F>
-MORAINE_INLINE void finish(const MatmulArgs& a, const Panel<F>& p, const Place& at, const Sums& s,
-                           const int16_t (*sums)[16], int m, int n_rows) {
-  const Activations x = activations<kWidth>(a.x, m, at.b);
-  float* y = a.y + m * a.y_stride + 8 * at.g;
-  const __mmask16 carried = at.b == 0 ? 0 : at.lanes;
-#pragma GCC unroll 2
-  for (int i = 0; i < n_rows; ++i) {
-    const __m512i dot =
-        _mm512_add_epi32(_mm512_load_si512(s.low[i]), _mm512_slli_epi32(_mm512_load_si512(s.high[i]), 8));
-    __m512i mins = _mm512_setzero_si512();
-    if constexpr (F::kMins)
+struct Product {
+  const Panel<F>& panel;
+  const Packed& x;
+  float (*acc)[16];
+  int n_rows;
+};
+
+template <class F>
+MORAINE_INLINE void finish_row(const Product<F>& p, const Sums<F>& s, int i, int row) {
+  const __m512i dot = SplitOf<F>::whole(s.of, i);
+  __m512i mins = _mm512_setzero_si512();
+  if constexpr (F::kMins)
 #pragma GCC unroll 8
-      for (int j = 0; j < kFactors<F>; ++j)
-        mins = _mm512_dpwssd_epi32(mins, p.factors[j], broadcast4(sums[i] + 2 * j));
-    const __m512 acc = _mm512_maskz_loadu_ps(carried, y + i * a.y_stride);
-    _mm512_mask_storeu_ps(y + i * a.y_stride, at.lanes,
-                          add_block<F>(p.scales, dot, mins, x.d[i * x.d_stride], acc));
+    for (int j = 0; j < Panel<F>::kFactors; ++j)
+      mins = _mm512_dpwssd_epi32(mins, p.panel.factors[j], broadcast4(p.x.sums[row] + 2 * j));
+  float* acc = p.acc[row];
+  _mm512_store_ps(acc, add_block<F>(p.panel.scales, dot, mins, p.x.d[row], _mm512_load_ps(acc)));
+}
+
+// A quarter of tile t's rows, as many as there are.
+template <class F>
+MORAINE_INLINE void finish(const Product<F>& p, const Sums<F>& s, int t, int quarter) {
+  constexpr int kRows = kTileRows / kSteps;
+  const int first = kRows * quarter, row = kTileRows * t + first;
+  if (row + kRows <= p.n_rows) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) finish_row<F>(p, s, first + i, row + i);
+  } else {
+    for (int i = 0; row + i < p.n_rows; ++i) finish_row<F>(p, s, first + i, row + i);
   }
 }
 
-// A pair of groups times the rows from m, which are packed.
+template <class F, int kOdd, int kPlane>
+MORAINE_INLINE void store(TileUnit& tiles, Sums<F>& to) {
+  if constexpr (kPlane < SplitOf<F>::kPlanes) tiles.store<kSums + 2 * kOdd + kPlane>(to.of[kPlane], 64);
+}
+
+template <class F, int kOdd, int kPlane>
+MORAINE_INLINE void multiply(TileUnit& tiles, const Panel<F>& panel, int step) {
+  if constexpr (kPlane < SplitOf<F>::kPlanes) {
+    constexpr int kTo = kSums + 2 * kOdd + kPlane, kW = kWeights + kPlane;
+    tiles.load<kW>(panel.planes[kPlane] + 16 * step, 64);
+    if constexpr (SplitOf<F>::kSigned[kPlane])
+      tiles.add_signed<kTo, kX + kOdd, kW>();
+    else
+      tiles.add_unsigned<kTo, kX + kOdd, kW>();
+  }
+}
+
+// Tile t's products, and meanwhile what is left to do for the two before. Tiles take turns with the registers
+// and with sums[2].
+template <class F, int kOdd>
+MORAINE_INLINE void tile(TileUnit& tiles, const Product<F>& p, Sums<F>* sums, int t) {
+  tiles.zero<kSums + 2 * kOdd>();
+  tiles.zero<kSums + 2 * kOdd + 1>();
+#pragma GCC unroll 4
+  for (int step = 0; step < kSteps; ++step) {
+    tiles.load<kX + kOdd>(p.x.q[kTileRows * t] + 64 * step, kWidth);
+    multiply<F, kOdd, 0>(tiles, p.panel, step);
+    multiply<F, kOdd, 1>(tiles, p.panel, step);
+    if (t >= 1 && step == 0) store<F, 1 - kOdd, 0>(tiles, sums[1 - kOdd]);
+    if (t >= 1 && step == 1) store<F, 1 - kOdd, 1>(tiles, sums[1 - kOdd]);
+    if (t >= 2) finish(p, sums[kOdd], t - 2, step);
+  }
+}
+
+template <class F, int kOdd>
+MORAINE_INLINE void finish_last(TileUnit& tiles, const Product<F>& p, Sums<F>* sums, int n_tiles) {
+  store<F, kOdd, 0>(tiles, sums[kOdd]);
+  store<F, kOdd, 1>(tiles, sums[kOdd]);
+  if (n_tiles > 1)
+    for (int q = 0; q < kSteps; ++q) finish(p, sums[1 - kOdd], n_tiles - 2, q);
+  for (int q = 0; q < kSteps; ++q) finish(p, sums[kOdd], n_tiles - 1, q);
+}
+
 template <class F>
-MORAINE_INLINE void multiply_all(const MatmulArgs& a, TileUnit& tiles, const Panel<F>& p, const Place& at,
-                                 const Packed& x, int m, int n_rows) {
-  Sums s;
-  for (int i = 0; i < n_rows; i += kRows) {
-    const int n = n_rows - i < kRows ? n_rows - i : kRows;
-    int r = 0;
-    for (; r + kTileRows < n; r += 2 * kTileRows)
-      multiply<F, true>(tiles, p, x.q + i + r, s.low + r, s.high + r);
-    if (r < n) multiply<F, false>(tiles, p, x.q + i + r, s.low + r, s.high + r);
-    finish(a, p, at, s, x.sums + i, m + i, n);
+void multiply_all(TileUnit& tiles, const Product<F>& p) {
+  Sums<F> sums[2];
+  const int n_tiles = (p.n_rows + kTileRows - 1) / kTileRows;
+  for (int t = 0; t < n_tiles; t += 2) {
+    tile<F, 0>(tiles, p, sums, t);
+    if (t + 1 < n_tiles) tile<F, 1>(tiles, p, sums, t + 1);
+  }
+  if (n_tiles % 2 == 0)
+    finish_last<F, 1>(tiles, p, sums, n_tiles);
+  else
+    finish_last<F, 0>(tiles, p, sums, n_tiles);
+}
+
+// n blocks from `first` of all groups times n_rows rows, packed: added to what y holds or, with the first
+// block, stored there.
+template <class F>
+void multiply_rows(const MatmulArgs& a, TileUnit& tiles, const Packed* x, int first, int n, int n_rows,
+                   float* y) {
+  const auto weights = [&](int g, int i) {
+    return pair_of(a, g) + static_cast<int64_t>(first + i) * F::kBytes;
+  };
+  Panel<F> panel;
+  alignas(64) float acc[kPackedRows][16];
+  for (int g = 0; g < a.n_groups; g += 2, y += 16) {
+    const int next = g + 2 < a.n_groups ? g + 2 : 0;
+    const __mmask16 lanes = pair_of(a, g).lanes, carried = first == 0 ? __mmask16{0} : lanes;
+    for (int r = 0; r < n_rows; ++r)
+      _mm512_store_ps(acc[r], _mm512_maskz_loadu_ps(carried, y + r * a.y_stride));
+    for (int i = 0; i < n; ++i) {
+      panel.unpack(weights(g, i), i + 1 < n ? weights(g, i + 1) : weights(next, 0));
+      multiply_all<F>(tiles, {panel, x[i], acc, n_rows});
+    }
+    for (int r = 0; r < n_rows; ++r) _mm512_mask_storeu_ps(y + r * a.y_stride, lanes, _mm512_load_ps(acc[r]));
   }
 }
 
@@ -168,22 +168,14 @@ template <class F>
 void matmul(const MatmulArgs& a, MatmulFn without) {
   if (a.n_rows < kLeastRows) return without(a);
   TileUnit tiles(shapes(64, kTileRows));
-  Panel<F> p;
-  Packed x;
+  Packed x[kMaxBlocks];
   const int n_blocks = a.k / kWidth;
-  const auto weights = [&](int g, int b) { return pair_of(a, g) + static_cast<int64_t>(b) * F::kBytes; };
   for (int m = 0; m < a.n_rows; m += kPackedRows) {
     const int n_rows = a.n_rows - m < kPackedRows ? a.n_rows - m : kPackedRows;
-    for (int first = 0; first < a.n_groups; first += kPackedGroups) {
-      const int end = first + kPackedGroups < a.n_groups ? first + kPackedGroups : a.n_groups;
-      for (int b = 0; b < n_blocks; ++b) {
-        pack<F>(a, m, n_rows, b, x);
-        for (int g = first; g < end; g += 2) {
-          const Pair w = weights(g, b);
-          p.unpack(w, g + 2 < end ? weights(g + 2, b) : weights(first, b + 1));
-          multiply_all<F>(a, tiles, p, {g, b, w.lanes}, x, m, n_rows);
-        }
-      }
+    for (int first = 0; first < n_blocks; first += kMaxBlocks) {
+      const int n = n_blocks - first < kMaxBlocks ? n_blocks - first : kMaxBlocks;
+      for (int i = 0; i < n; ++i) pack<F>(a, m, n_rows, first + i, x[i]);
+      multiply_rows<F>(a, tiles, x, first, n, n_rows, a.y + m * a.y_stride);
     }
   }
 }

@@ -10,8 +10,9 @@
 namespace moraine::cpu::avx512 {
 namespace {
 
-constexpr int kChunk = 8;  // blocks
-constexpr int kTile = 8;   // activation rows that share an unpacked weight
+constexpr int kChunk = 8;     // blocks
+constexpr int kTile = 8;      // activation rows that share an unpacked weight
+constexpr int kAhead = 2048;  // bytes
 
 // Of eight activation blocks, a term of each that is the same for all weight rows: what the offset leaves to
 // subtract, an int32 that the dot product begins with; or what multiplies the minimum, a float.
@@ -61,7 +62,7 @@ void direct(const MatmulArgs& a) {
     for (int b = 0; b < n_blocks; b += kChunk, w = w + kChunk * F::kBytes) {
       Block32 unpacked;
       const auto block = [&w, &unpacked](int i) __attribute__((always_inline)) -> const Block32& {
-        prefetch<F::kBytes>(w + i * F::kBytes);
+        prefetch<F::kBytes, kAhead>(w + i * F::kBytes);
         F::unpack(w + i * F::kBytes, unpacked);
         return unpacked;
       };
@@ -97,7 +98,7 @@ void panel(const MatmulArgs& a) {
       Pair w = pair_of(a, g) + static_cast<int64_t>(b) * F::kBytes;
       const int n = n_blocks - b < kChunk ? n_blocks - b : kChunk;
       for (int i = 0; i < n; ++i, w = w + F::kBytes) {
-        prefetch<F::kBytes>(w);
+        prefetch<F::kBytes, kAhead>(w);
         F::unpack(w, blocks[i]);
       }
       for_row_tiles<kTile>(a.n_rows, [&]<int kRows>(int m) __attribute__((always_inline)) {

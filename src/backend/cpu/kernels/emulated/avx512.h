@@ -179,6 +179,14 @@ EMULATED void _mm512_store_si512(void* p, __m512i v) {
   check_alignment(p);
   memcpy(p, &v, 64);
 }
+EMULATED __m512 _mm512_load_ps(const void* p) {
+  check_alignment(p);
+  return _mm512_loadu_ps(p);
+}
+EMULATED void _mm512_store_ps(void* p, __m512 v) {
+  check_alignment(p);
+  memcpy(p, &v, 64);
+}
 
 // ---- Masks. What they hide is neither read nor written.
 EMULATED __m256i _mm256_maskz_loadu_epi32(__mmask8 mask, const void* p) {
