@@ -5,8 +5,10 @@
 // activation rows, which are read as they lie; y carries the sums from chunk to chunk. The float operations
 // are those of kernels/scalar/matmul.cpp, in its order. They, and above all the loads they need, cost more
 // than the products: so eight rows' sums stay in registers over all blocks of the chunk, and what is read of
-// an activation meets two vectors of weight rows. (To let the tile unit multiply the next rows meanwhile,
-// instruction by instruction, gained nothing.)
+// an activation meets two vectors of weight rows. A product's sums are stored behind the next products: right
+// behind its own, the store would let the tile unit wait for as long as a product takes. (To add up one
+// tile's sums while the next is multiplied gained nothing: while tiles multiply, one of two ports takes wide
+// vectors.)
 #include "backend/cpu/kernels/avx512/block32.h"
 
 #include "backend/cpu/kernels/amx/kernels.h"
@@ -118,28 +120,37 @@ MORAINE_INLINE void finish(const Panel<kPairs>& panel, int n_blocks, const Place
   if (r < n_rows) finish_rows<F, kHalf>(panel, n_blocks, at, f, m, s, n_rows - kHalf, r);
 }
 
-// Block i's products with a tile of rows at q. Blocks take turns with two sets of registers.
+// The products of all blocks with a tile of rows at q. Blocks take turns with two sets of registers; a
+// block's sums are stored behind the products of the next one.
+template <int kPairs, int kOdd>
+MORAINE_INLINE void multiply(TileUnit& tiles, const Panel<kPairs>& panel, const int8_t* q, int64_t stride,
+                             int i) {
+  constexpr int kSum = kSums + 2 * kOdd;
+  tiles.load<kX + kOdd>(q + 32 * i, stride);
+  tiles.zero<kSum>();
+  tiles.load<kWeights>(panel.blocks[0][i].u, 64);
+  tiles.add_signed<kSum, kX + kOdd, kWeights>();
+  if constexpr (kPairs == 2) {
+    tiles.zero<kSum + 1>();
+    tiles.load<kWeights + 1>(panel.blocks[1][i].u, 64);
+    tiles.add_signed<kSum + 1, kX + kOdd, kWeights + 1>();
+  }
+}
+template <int kPairs, int kOdd>
+MORAINE_INLINE void store(TileUnit& tiles, Sums<kPairs>& to, int i) {
+  tiles.store<kSums + 2 * kOdd>(to.dot[i][0], 64);
+  if constexpr (kPairs == 2) tiles.store<kSums + 2 * kOdd + 1>(to.dot[i][1], 64);
+}
 template <int kPairs>
 MORAINE_INLINE void multiply(TileUnit& tiles, const Panel<kPairs>& panel, const int8_t* q, int64_t stride,
-                             int i, Sums<kPairs>& to) {
-  const auto product = [&]<int kOdd>() __attribute__((always_inline)) {
-    constexpr int kSum = kSums + 2 * kOdd;
-    tiles.zero<kSum>();
-    tiles.load<kX + kOdd>(q + 32 * i, stride);
-    tiles.load<kWeights>(panel.blocks[0][i].u, 64);
-    tiles.add_signed<kSum, kX + kOdd, kWeights>();
-    tiles.store<kSum>(to.dot[i][0], 64);
-    if constexpr (kPairs == 2) {
-      tiles.zero<kSum + 1>();
-      tiles.load<kWeights + 1>(panel.blocks[1][i].u, 64);
-      tiles.add_signed<kSum + 1, kX + kOdd, kWeights + 1>();
-      tiles.store<kSum + 1>(to.dot[i][1], 64);
-    }
-  };
-  if (i % 2 == 0)
-    product.template operator()<0>();
-  else
-    product.template operator()<1>();
+                             int n_blocks, Sums<kPairs>& to) {
+  for (int i = 0; i < n_blocks; i += 2) {
+    multiply<kPairs, 0>(tiles, panel, q, stride, i);
+    if (i > 0) store<kPairs, 1>(tiles, to, i - 1);
+    if (i + 1 < n_blocks) multiply<kPairs, 1>(tiles, panel, q, stride, i + 1);
+    store<kPairs, 0>(tiles, to, i);
+  }
+  if (n_blocks % 2 == 0) store<kPairs, 1>(tiles, to, n_blocks - 1);
 }
 
 // next: what will be unpacked after this.
@@ -168,7 +179,7 @@ void multiply_all(TileUnit& tiles, const Panel<kPairs>& panel, int n_blocks, con
   Sums<kPairs> sums;
   for (int done = 0; done < n_rows; done += height) {
     const int m = done + height <= n_rows ? done : n_rows - height;
-    for (int i = 0; i < n_blocks; ++i) multiply(tiles, panel, x.q + m * x.q_stride, x.q_stride, i, sums);
+    multiply(tiles, panel, x.q + m * x.q_stride, x.q_stride, n_blocks, sums);
     finish<F>(panel, n_blocks, at, f, m, height, sums, done - m);
   }
 }
