@@ -53,26 +53,35 @@ template <int kTile, class Fn>
   }
 }
 
-// few.operator()<n_rows>() for up to four rows, else many().
-template <class Few, class Many>
+// few.operator()<n_rows>() for up to kFew rows, 4 or 8, else many().
+template <int kFew, class Few, class Many>
 [[gnu::always_inline]] inline void few_or_many(int n_rows, Few few, Many many) {
+  static_assert(kFew == 4 || kFew == 8);
   switch (n_rows) {
     case 1:
-      few.template operator()<1>();
-      break;
+      return few.template operator()<1>();
     case 2:
-      few.template operator()<2>();
-      break;
+      return few.template operator()<2>();
     case 3:
-      few.template operator()<3>();
-      break;
+      return few.template operator()<3>();
     case 4:
-      few.template operator()<4>();
-      break;
+      return few.template operator()<4>();
     default:
-      many();
       break;
   }
+  if constexpr (kFew == 8) switch (n_rows) {
+      case 5:
+        return few.template operator()<5>();
+      case 6:
+        return few.template operator()<6>();
+      case 7:
+        return few.template operator()<7>();
+      case 8:
+        return few.template operator()<8>();
+      default:
+        break;
+    }
+  many();
 }
 
 }  // namespace

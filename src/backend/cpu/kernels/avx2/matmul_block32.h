@@ -179,7 +179,7 @@ void panel(const MatmulArgs& a) {
 
 template <class Few, class Many>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
-  few_or_many(
+  few_or_many<4>(
       a.n_rows, [&]<int kRows>() __attribute__((always_inline)) { direct<Few, kRows>(a); },
       [&] { panel<Many>(a); });
 }

@@ -166,7 +166,7 @@ void panel(const MatmulArgs& a) {
 
 template <class F>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
-  few_or_many(
+  few_or_many<4>(
       a.n_rows, [&]<int kRows>() __attribute__((always_inline)) { direct<F, kRows>(a); },
       [&] { panel<F>(a); });
 }

@@ -1,6 +1,6 @@
 // Matrix products of formats with 32-value blocks by VNNI instructions. The formats: block32.h.
 //
-// Work goes in chunks of eight blocks. Up to four activation rows: each block is unpacked in registers and
+// Work goes in chunks of eight blocks. Up to eight activation rows: each block is unpacked in registers and
 // used at once (`direct`). More: a chunk is unpacked into 4 KB of stack and used by all of them (`panel`), y
 // carrying the sums from chunk to chunk. Both do the float operations of kernels/scalar/matmul.cpp, in its
 // order.
@@ -11,6 +11,7 @@ namespace moraine::cpu::avx512 {
 namespace {
 
 constexpr int kChunk = 8;     // blocks
+constexpr int kFew = 8;       // activation rows, at most, that need no panel
 constexpr int kTile = 8;      // activation rows that share an unpacked weight
 constexpr int kAhead = 2048;  // bytes
 
@@ -57,7 +58,7 @@ void direct(const MatmulArgs& a) {
   for (int g = 0; g < a.n_groups; g += 2) {
     Pair w = pair_of(a, g);
     __m512 acc[kRows];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) acc[m] = _mm512_setzero_ps();
     for (int b = 0; b < n_blocks; b += kChunk, w = w + kChunk * F::kBytes) {
       Block32 unpacked;
@@ -69,7 +70,7 @@ void direct(const MatmulArgs& a) {
       const int n = n_blocks - b < kChunk ? n_blocks - b : kChunk;
       add_chunk<F, kRows>(block, n, activations<32>(a.x, 0, b), acc);
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) _mm512_mask_storeu_ps(a.y + m * a.y_stride + 8 * g, w.lanes, acc[m]);
   }
 }
@@ -109,7 +110,7 @@ void panel(const MatmulArgs& a) {
 
 template <class F>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
-  few_or_many(
+  few_or_many<kFew>(
       a.n_rows, [&]<int kRows>() __attribute__((always_inline)) { direct<F, kRows>(a); },
       [&] { panel<F>(a); });
 }

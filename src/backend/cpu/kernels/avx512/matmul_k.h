@@ -1,10 +1,10 @@
 // Matrix products of formats with 256-value blocks by VNNI instructions: the loops. The formats: block256.h.
 //
 // A part's dot products are int32 at once; one multiplication by the part's integer scales, and they join the
-// block's sum. Up to four activation rows: each part is unpacked in registers and used at once (`direct`).
-// More: a whole block is unpacked into 4 KB of stack and used by all of them (`panel`), y carrying the sums
-// from block to block. Both do the float operations of kernels/scalar/matmul.cpp, in its order.
-// Anonymous namespace throughout: see simd.h.
+// block's sum. Up to eight activation rows, or four: each part is unpacked in registers and used at once
+// (`direct`). More: a whole block is unpacked into 4 KB of stack and used by all of them (`panel`), y
+// carrying the sums from block to block. Both do the float operations of kernels/scalar/matmul.cpp, in its
+// order. Anonymous namespace throughout: see simd.h.
 #pragma once
 
 #include "backend/cpu/kernels/avx512/block256.h"
@@ -12,6 +12,10 @@
 namespace moraine::cpu::avx512 {
 namespace {
 
+// Activation rows, at most, that need no panel. With sixteen scales there are too few registers for more
+// than 4.
+template <class F>
+constexpr int kFew = F::kScales == 8 ? 8 : 4;
 constexpr int kTile = 8;     // activation rows that share an unpacked weight
 constexpr int kAhead = 768;  // bytes; one row reads 5 to 8% faster than with 2,048
 
@@ -54,7 +58,7 @@ void direct(const MatmulArgs& a) {
   for (int g = 0; g < a.n_groups; g += 2) {
     Pair w = pair_of(a, g);
     __m512 acc[kRows];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) acc[m] = _mm512_setzero_ps();
     for (int b = 0; b < a.k / 256; ++b, w = w + F::kBytes) {
       Scales<F::kScales, F::kMins> scales;
@@ -63,7 +67,7 @@ void direct(const MatmulArgs& a) {
       sum_factors<F>(scales, factors);
       const Activations x = activations<256>(a.x, 0, b);
       __m512i dot[kRows];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int m = 0; m < kRows; ++m) dot[m] = _mm512_setzero_si512();
       for_each_part([&]<int j>() __attribute__((always_inline)) {
         __m512i u[8];
@@ -73,7 +77,7 @@ void direct(const MatmulArgs& a) {
       });
       finish<F, kRows>(scales, factors, dot, x, acc);
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) _mm512_mask_storeu_ps(a.y + m * a.y_stride + 8 * g, w.lanes, acc[m]);
   }
 }
@@ -127,7 +131,7 @@ void panel(const MatmulArgs& a) {
 
 template <class F>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
-  few_or_many(
+  few_or_many<kFew<F>>(
       a.n_rows, [&]<int kRows>() __attribute__((always_inline)) { direct<F, kRows>(a); },
       [&] { panel<F>(a); });
 }
