@@ -1,7 +1,7 @@
 // Matrix products of formats with 32-value blocks by tiles. The formats: ../avx512/block32.h.
 //
-// A block's products are half a tile each, as every block has a scale of its own. Up to eight blocks of
-// thirty-two weight rows are unpacked into 10 KB, as signed bytes less their offset, and used by all
+// A block's products are half a tile each, as every block has a scale of its own. Up to six blocks of
+// thirty-two weight rows are unpacked into 8 KB, as signed bytes less their offset, and used by all
 // activation rows, which are read as they lie; y carries the sums from chunk to chunk. The float operations
 // are those of kernels/scalar/matmul.cpp, in its order. They, and above all the loads they need, cost more
 // than the products: so eight rows' sums stay in registers over all blocks of the chunk, and what is read of
@@ -20,14 +20,16 @@ namespace {
 
 using namespace avx512;
 
-constexpr int kChunk = 8;   // blocks, at most
+// Blocks, at most: with more, what is under way leaves the first-level cache.
+constexpr int kChunk = 6;
 constexpr int kFinish = 8;  // rows whose sums are in registers, or half as many
 static_assert(kLeastRows >= kFinish);
 
 // Of a chunk's activations, what is the same for all weight rows.
+using Eight = float[8];
 struct Factors {
-  alignas(32) float d[kPackedRows][kChunk];
-  alignas(32) float fix[kPackedRows][kChunk];  // multiplies the minimum
+  alignas(32) Eight d[kPackedRows];
+  alignas(32) Eight fix[kPackedRows];  // multiplies the minimum
 };
 
 template <class F>
@@ -69,8 +71,8 @@ template <class F, int kRows, int kPairs>
 MORAINE_INLINE void finish_rows(const Panel<kPairs>& panel, int n_blocks, const Place<kPairs>& at,
                                 const Factors& f, int m, const Sums<kPairs>& s, int begin, int first) {
   float* y = at.y + (m + begin) * at.y_stride;
-  const float(*d)[kChunk] = f.d + m + begin;
-  const float(*fix)[kChunk] = f.fix + m + begin;
+  const Eight* d = f.d + m + begin;
+  const Eight* fix = f.fix + m + begin;
   __m512 acc[kRows][kPairs];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
