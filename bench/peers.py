@@ -14,6 +14,7 @@ medians, spread and ratios, and what it was measured on: docs/benchmarks.md is m
 
 Engines (installed by package name into .cache/peers/ when first asked for):
   moraine            build/moraine
+  moraine-avx2       the same, held to AVX2
   llama.cpp          npm node-llama-cpp: prebuilt for 13 kinds of x86 CPU, the best one is chosen
   llama.cpp-avx2     the same, with the variants above AVX2 taken away
   ik                 PyPI ik-llama-cpp-python (its wheel is built for AVX2)
@@ -45,6 +46,7 @@ PEERS = ROOT / ".cache" / "peers"
 HERE = Path(__file__).resolve().parent
 NODE_VERSION = "22.23.3"
 NODE_LLAMA_VERSION = "3.22.1"
+OURS = {"moraine": "moraine", "moraine-avx2": "AVX2"}  # and what ratios call them
 ABOVE_AVX2 = ("alderlake", "cannonlake", "cascadelake", "cooperlake", "icelake", "sapphirerapids", "skylakex", "zen4")
 
 
@@ -123,13 +125,14 @@ class Engine:
     environment: dict = dataclasses.field(default_factory=dict)
 
 
-def moraine(program):
+def moraine(name, program):
     if not os.access(program, os.X_OK):
         raise BenchError(f"{program} is not there; `make build` makes it.")
+    avx2 = ["--isa", "avx2"] if name == "moraine-avx2" else []
     return Engine(
-        "moraine",
-        lambda model, args: [program, "bench", "-m", model, *tests(args), "-o", "json"],
-        lambda model, t: [program, "run", "-m", model, "-t", t, "-c", 1024, "-n", 1, "Hello"])
+        "moraine (AVX2 at most)" if avx2 else "moraine",
+        lambda model, args: [program, "bench", "-m", model, *tests(args), "-o", "json", *avx2],
+        lambda model, t: [program, "run", "-m", model, "-t", t, "-c", 1024, "-n", 1, *avx2, "Hello"])
 
 
 def tests(args):
@@ -142,8 +145,8 @@ def scripted(title, prefix, environment=None):
 
 
 def make_engine(name, program):
-    if name == "moraine":
-        return moraine(program)
+    if name in OURS:
+        return moraine(name, program)
     if name in ("llama.cpp", "llama.cpp-avx2"):
         modules = node_modules() if name == "llama.cpp" else node_modules_avx2()
         title = f"llama.cpp{' (AVX2 at most)' if name.endswith('avx2') else ''}, node-llama-cpp {NODE_LLAMA_VERSION}"
@@ -157,7 +160,7 @@ def make_engine(name, program):
                                     ["--no-binary", "llama-cpp-python"])
         return scripted("llama.cpp (native build), llama-cpp-python 0.3.36",
                         [python, HERE / "peer_python.py", "llama"])
-    raise BenchError(f"There is no engine {name!r}; choose from moraine, llama.cpp, llama.cpp-avx2, ik, ik-repack, llama-cpp-python.")
+    raise BenchError(f"There is no engine {name!r}; choose from moraine, moraine-avx2, llama.cpp, llama.cpp-avx2, ik, ik-repack, llama-cpp-python.")
 
 
 # ------------------------------------------------------------------ measuring
@@ -267,7 +270,6 @@ def report(model, engines, samples, args):
     lines = [f"### {model.name} ({model.stat().st_size / 1e6:.0f} MB)", "",
              "| engine | " + "".join(f"{kind}, tok/s | " for kind in kinds(args)) + "start to one token, s | peak memory, MB |",
              "|---" * (3 + len(kinds(args))) + "|"]
-    base = samples.get("moraine")
     for name, engine in engines.items():
         found = samples[name]
         cells = []
@@ -276,8 +278,10 @@ def report(model, engines, samples, args):
                 cells.append("-")
                 continue
             cell = spread(found[kind])
-            if base and base is not found and base[kind]:
-                cell += f" (moraine: {statistics.median(base[kind]) / statistics.median(found[kind]):.2f}x)"
+            ratios = [f"{ours}: {statistics.median(samples[base][kind]) / statistics.median(found[kind]):.2f}x"
+                      for base, ours in OURS.items() if name not in OURS and base in samples and samples[base][kind]]
+            if ratios:
+                cell += f" ({', '.join(ratios)})"
             cells.append(cell)
         wall, peak = statistics.median(found["wall_s"]), statistics.median(found["peak"])
         if "idle_s" in found:
