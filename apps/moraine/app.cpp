@@ -48,7 +48,7 @@ std::string overview() {
       "MODEL is a GGUF file, or a name: moraine list shows those on this disk.\n\nCommands\n",
       version());
   for (const CommandInfo& c : commands())
-    if (std::string_view(c.name) != "chat") text += fmt::format("  {:<14}{}\n", c.name, c.summary);
+    if (std::string_view(c.name) != "chat") text += fmt::format("  {:<19}{}\n", c.name, c.summary);
   text +=
       "\n  moraine help COMMAND         its options; any llama-server command line works with serve\n"
       "  moraine --version            which version this is (--verbose: how it was built)\n";
@@ -78,9 +78,17 @@ options::Program program() {
   return p;
 }
 
-int print_completion(const std::string& shell, Console& console) {
+int print_version(const std::vector<std::string>& args, Console&) {
+  const bool verbose =
+      std::any_of(args.begin(), args.end(), [](const auto& a) { return a == "--verbose" || a == "-v"; });
+  print(verbose ? verbose_version() : version_line());
+  return kOk;
+}
+
+int print_completion(const std::vector<std::string>& args, Console& console) {
   Settings settings;
   const options::Table table = option_table(settings);
+  const std::string shell = args.empty() ? "" : args[0];
   if (shell == "bash")
     print(options::bash_completion(table, program()));
   else if (shell == "zsh")
@@ -94,13 +102,57 @@ int print_completion(const std::string& shell, Console& console) {
   return kOk;
 }
 
+int print_man_page(const std::vector<std::string>&, Console&) {
+  Settings settings;
+  print(options::man_page(option_table(settings), program()));
+  return kOk;
+}
+
+int print_options_page(const std::vector<std::string>&, Console&) {
+  print(options_page());
+  return kOk;
+}
+
+// Texts on the program itself. They take no options of the table.
+struct Page {
+  const char* name;
+  const char* usage;
+  const char* summary;
+  int (*print)(const std::vector<std::string>& args, Console&);  // args: behind the name
+};
+constexpr Page kPages[] = {
+    {"version", "[--verbose]", "which version this is, and how it was built", print_version},
+    {"completions", "bash|zsh|fish", "a file for the shell, on standard output", print_completion},
+    {"man", "", "the manual page, in roff: moraine man > moraine.1", print_man_page},
+    {"options", "[--markdown]", "docs/options.md: the options of all commands", print_options_page},
+};
+
+const Page* find_page(std::string_view name) {
+  for (const Page& p : kPages)
+    if (name == p.name) return &p;
+  return nullptr;
+}
+
+bool asks_for_help(std::string_view word) {
+  return word == "--help" || word == "-h" || word == "--usage";  // as option_table.cpp spells it
+}
+
+std::string usage_line(std::string_view name, std::string_view usage) {
+  return fmt::format("moraine {}{}{}\n", name, usage.empty() ? "" : " ", usage);
+}
+
 int print_command_help(const CommandInfo& c, const options::Environment& env) {
   Settings settings;
-  print(fmt::format(
-      "moraine {} {}\n{}\n{}\n{}Every option can be set in the environment too, as MORAINE_CTX_SIZE=4096 for "
-      "--ctx-size;\nllama-server's LLAMA_ARG_... names work as well.\n",
-      c.name, c.usage, options::wrap(c.summary, 100, 0), c.details,
-      options::help(option_table(settings), c.command, help_style(env))));
+  print(
+      fmt::format("{}{}\n{}\n{}Every option can be set in the environment too, as MORAINE_CTX_SIZE=4096 for "
+                  "--ctx-size;\nllama-server's LLAMA_ARG_... names work as well.\n",
+                  usage_line(c.name, c.usage), options::wrap(c.summary, 100, 0), c.details,
+                  options::help(option_table(settings), c.command, help_style(env))));
+  return kOk;
+}
+
+int print_page_help(const Page& p) {
+  print(usage_line(p.name, p.usage) + p.summary + "\n");
   return kOk;
 }
 
@@ -112,6 +164,7 @@ int unknown_command(const std::string& name, Console& console) {
   } else {
     std::vector<std::string> words = {"help"};
     for (const CommandInfo& c : commands()) words.emplace_back(c.name);
+    for (const Page& p : kPages) words.emplace_back(p.name);
     const std::string meant = options::nearest(name, words);
     console.error(fmt::format("unknown command {}{}", name,
                               meant.empty() ? "" : fmt::format("; did you mean {}?", meant)));
@@ -216,7 +269,11 @@ int run_command(const CommandInfo& c, std::vector<std::string> args, const optio
   Invocation invocation{
       .settings = {}, .parsed = {}, .prompt = {}, .console = console, .env = env, .load_engine = load_engine};
   const options::Table table = option_table(invocation.settings);
-  invocation.parsed = options::parse(table, c.command, args, env);
+  try {
+    invocation.parsed = options::parse(table, c.command, args, env);
+  } catch (const options::UsageError&) {  // in the environment, or behind the question
+    if (!invocation.settings.help) throw;
+  }
   if (invocation.settings.help) return print_command_help(c, env);
   if (invocation.settings.version) {
     print(invocation.settings.verbosity > 3 ? verbose_version() : version_line());
@@ -237,14 +294,26 @@ int run_command(const CommandInfo& c, std::vector<std::string> args, const optio
   return c.run(invocation);
 }
 
+// `moraine help serve`, or `moraine --help`.
+int help(const std::vector<std::string>& about, const options::Environment& env, Console& console) {
+  if (about.empty() || about[0] == "help" || asks_for_help(about[0])) {
+    print(overview());
+    return kOk;
+  }
+  if (const CommandInfo* c = find_command(about[0])) return print_command_help(*c, env);
+  if (const Page* p = find_page(about[0])) return print_page_help(*p);
+  return unknown_command(about[0], console);
+}
+
 int dispatch(std::vector<std::string> args, const options::Environment& env, Console& console,
              const LoadEngine& load_engine) {
   if (args.empty()) args.emplace_back("moraine");
   if (std::filesystem::path(args[0]).filename() == "llama-server") args.insert(args.begin() + 1, "serve");
+  const auto means_help = [](const std::string& word) { return word == "help" || asks_for_help(word); };
   // A command of two words.
   for (size_t i = 1; i + 1 < args.size() && i < 3; ++i)
     if (const std::string both = args[i] + " " + args[i + 1];
-        find_command(both) && (i == 1 || args[1] == "help")) {
+        find_command(both) && (i == 1 || means_help(args[1]))) {
       args[i] = both;
       args.erase(args.begin() + static_cast<ptrdiff_t>(i) + 1);
     }
@@ -253,34 +322,15 @@ int dispatch(std::vector<std::string> args, const options::Environment& env, Con
     return kOk;
   }
   const std::string name = args[1];
-  const bool verbose =
-      std::any_of(args.begin() + 2, args.end(), [](const auto& a) { return a == "--verbose" || a == "-v"; });
-  if (name == "--version" || name == "version") {
-    print(verbose ? verbose_version() : version_line());
-    return kOk;
-  }
-  if (name == "options") {  // how docs/options.md is made
-    print(options_page());
-    return kOk;
-  }
-  if (name == "completions") return print_completion(args.size() > 2 ? args[2] : "", console);
-  if (name == "man") {  // how moraine.1 is made
-    Settings settings;
-    print(options::man_page(option_table(settings), program()));
-    return kOk;
-  }
-  if (name == "--help" || name == "-h" || name == "help") {
-    if (args.size() < 3) {
-      print(overview());
-      return kOk;
-    }
-    const CommandInfo* about = find_command(args[2]);
-    return about ? print_command_help(*about, env) : unknown_command(args[2], console);
-  }
+  const std::vector<std::string> rest(args.begin() + 2, args.end());
+  if (means_help(name)) return help(rest, env, console);
+  if (const Page* page = find_page(name == "--version" ? "version" : name))
+    return std::any_of(rest.begin(), rest.end(), asks_for_help) ? print_page_help(*page)
+                                                                : page->print(rest, console);
   const CommandInfo* c = find_command(name);
   if (c == nullptr) return unknown_command(name, console);
   try {
-    return run_command(*c, {args.begin() + 2, args.end()}, env, console, load_engine);
+    return run_command(*c, rest, env, console, load_engine);
   } catch (const options::UsageError& e) {
     console.error(e.what());
     console.line(fmt::format("Try `moraine {} --help`.", name));

@@ -237,9 +237,7 @@ void add_server_options(Table& t, Settings& s) {
 }
 
 void add_log_options(Table& t, Settings& s) {
-  t.section("Log", kServe | kRun | kBench | kInspect | kPerplexity | kDoctor | kCache | kBenchAgents |
-                       kConnect | kLaunch | kList | kPull | kRm | kPs | kStop | kLogs | kService | kSelfTest |
-                       kMeter | kEpic | kBenchSpeculation | kDemo);
+  t.section("Log", kEveryCommand);
   t.add("-lv, --verbosity, --log-verbosity N", integer(s.verbosity, 0, 9),
         "1: errors, 2: warnings, 3: a line for each request, 4: more")
       .standard("3")

@@ -35,6 +35,7 @@ enum Command : unsigned {
   kBenchSpeculation = 2097152,
   kDemo = 4194304
 };
+constexpr unsigned kEveryCommand = ~0u;               // those to come as well
 const char* command_name(unsigned command) noexcept;  // "serve"; "" for other bits
 
 // The rows write into `settings`, which must outlive the table.
@@ -47,8 +48,8 @@ std::string kv_note(std::string_view type);
 // docs/options.md, all of it.
 std::string options_page();
 
-// option_table_bench.cpp, option_table_cache.cpp, option_table_compat.cpp, option_table_connect.cpp, option_table_doctor.cpp, option_table_hub.cpp,
-// option_table_servers.cpp
+// option_table_bench.cpp, option_table_cache.cpp, option_table_compat.cpp, option_table_connect.cpp,
+// option_table_doctor.cpp, option_table_hub.cpp, option_table_servers.cpp
 void add_bench_options(options::Table& table, Settings& settings);
 void add_cache_options(options::Table& table, Settings& settings);
 void add_compat_options(options::Table& table);

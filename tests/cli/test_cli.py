@@ -115,6 +115,39 @@ def test_help_of_commands(command):
     assert max(map(len, done.stdout.splitlines())) <= 110
 
 
+def words_with_help():
+    """Everything that can be typed behind `moraine`: commands as its help lists them, and what their usage names."""
+    commands = moraine("help").stdout.partition("\nCommands\n")[2].partition("\n\n")[0]
+    listed = re.findall(r"^  ([a-z-]+(?: [a-z-]+)?)  ", commands, re.M)
+    assert {"serve", "bench", "bench ops", "bench speculation"} <= set(listed)
+    for command in listed + ["chat", "version", "completions", "man", "options"]:
+        yield command.split(), command
+        usage = moraine("help", *command.split()).stdout.splitlines()[0].removeprefix(f"moraine {command}")
+        for word in re.findall(r"(?<![\w.-])[a-z][a-z-]*(?![\w.])", usage):
+            if word not in ("options", "arguments"):  # these stand for others
+                yield [*command.split(), word], command
+
+
+def test_everything_that_can_be_typed_has_help():
+    nested = set()
+    for words, command in words_with_help():
+        if words != command.split():
+            nested.add(" ".join(words))
+        helps = [moraine(*words, "--help"), moraine(*words, "-h"), moraine("help", *words), moraine("--help", *words)]
+        for done in helps:
+            assert done.returncode == 0 and done.stderr == "", done.args
+            assert done.stdout == helps[0].stdout and done.stdout.startswith(f"moraine {command}"), done.args
+    assert {"service install", "epic plan", "epic escalate", "cache clear", "completions bash"} <= nested
+
+
+def test_help_helps_whatever_else_is_wrong():
+    page = moraine("help", "serve").stdout
+    assert moraine("serve", "--help", env={"LLAMA_ARG_PORT": "http"}).stdout == page  # else nothing says what it takes
+    assert moraine("serve", "--help", "--port", "http").stdout == page
+    for words in (["help", "help"], ["help", "--help"], ["--help", "-h"]):
+        assert moraine(*words).stdout == moraine("help").stdout
+
+
 def test_version():
     done = moraine("--version")
     assert done.returncode == 0
