@@ -140,6 +140,14 @@ TEST(OptionTable, GpuOptions) {
     EXPECT_THROW(Line{wrong}, options::UsageError) << wrong;
 }
 
+TEST(OptionTable, WhoWantsAGpu) {
+  for (const char* line : {"-ngl auto", "-ngl -1", "-ngl all", "-ngl 3", "-dev Vulkan0", "-ot a=Vulkan0"})
+    EXPECT_TRUE(wants_gpu(Line(line).settings.engine.device)) << line;
+  for (const char* line :
+       {"", "-ngl 0", "-dev none", "-dev none -ngl all", "-dev Vulkan0 -ngl 0", "-ot a=CPU"})
+    EXPECT_FALSE(wants_gpu(Line(line).settings.engine.device)) << line;
+}
+
 TEST(OptionTable, DevicesAreListed) {
   EXPECT_EQ(devices_text({}),
             "Available devices:\n  none: no Vulkan driver answers; everything runs on the CPU\n");

@@ -158,8 +158,7 @@ class Runner {
       return !signals_.take();
     });
     session_ = std::make_unique<ChatSession>(engine_, settings_);
-    const bool asked_for_gpu = options.device.gpu_layers.value_or(0) > 0 || !options.device.name.empty();
-    if (asked_for_gpu && settings_.verbosity >= 2 && !settings_.log_disabled)
+    if (wants_gpu(options.device) && settings_.verbosity >= 2 && !settings_.log_disabled)
       for (const std::string& note : engine_->info().notes) console_.warn(note);
     if (!session_->note().empty() && settings_.verbosity >= 2 && !settings_.log_disabled)
       console_.warn(session_->note());

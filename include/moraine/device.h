@@ -39,6 +39,9 @@ struct DeviceOptions {
   std::string shader_cache;
 };
 
+// Whether anything of a model shall run on a GPU by these options.
+bool wants_gpu(const DeviceOptions& options);
+
 struct DeviceInfo {
   std::string name;            // "Vulkan0", by order of discovery
   std::string description;     // "AMD Radeon 8060S (RADV GFX1151)"

@@ -21,14 +21,6 @@ bool names_the_cpu(const std::string& device) {
   return device == "none" || device == "CPU" || device == "cpu";
 }
 
-bool wants_gpu(const DeviceOptions& o) {
-  if (names_the_cpu(o.name)) return false;
-  // Tensors may be sent there alone.
-  for (const TensorOverride& t : o.overrides)
-    if (!names_the_cpu(t.device)) return true;
-  return o.gpu_layers ? *o.gpu_layers != 0 : !o.name.empty();
-}
-
 std::unique_ptr<plan::Backend> make_cpu(const EngineOptions& o) {
   return std::make_unique<cpu::CpuBackend>(cpu::CpuBackend::Options{o.n_threads, o.isa, o.n_threads_batch});
 }
@@ -77,6 +69,14 @@ ChosenBackend choose_backend(const EngineOptions& o, const model::Model& model, 
 }
 
 }  // namespace engine
+
+bool wants_gpu(const DeviceOptions& o) {
+  if (engine::names_the_cpu(o.name)) return false;
+  // Tensors may be sent there alone.
+  for (const TensorOverride& t : o.overrides)
+    if (!engine::names_the_cpu(t.device)) return true;
+  return o.gpu_layers ? *o.gpu_layers != 0 : !o.name.empty();
+}
 
 std::vector<DeviceInfo> list_devices() {
   std::vector<DeviceInfo> list;
