@@ -10,6 +10,10 @@
 
 namespace moraine::engine {
 
+inline Error device_lost() {
+  return Error(ErrorCode::kDeviceLost, "The device was lost while this ran; the request can be sent again.");
+}
+
 // What f threw.
 template <class F>
 std::optional<Error> trouble_of(F&& f) {
