@@ -70,14 +70,14 @@ MORAINE_INLINE __m512i shift_bits(__m512i v, int mask) {
   return _mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(mask)));
 }
 
-// Fetches the bytes [p + kAhead, p + kAhead + n) of both groups towards the first-level cache. Weights are
+// Fetches the bytes [p + kAhead, p + kAhead + n) of both groups towards the cache of a level. Weights are
 // read once a call, in address order; asking early hides what the hardware prefetcher misses at page ends.
-template <int n, int kAhead>
+template <int n, int kAhead, _mm_hint kLevel = _MM_HINT_T0>
 MORAINE_INLINE void prefetch(const Pair& w) {
 #pragma GCC unroll 32
   for (int i = 0; i < n; i += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(w.w0 + kAhead + i), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(w.w1 + kAhead + i), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(w.w0 + kAhead + i), kLevel);
+    _mm_prefetch(reinterpret_cast<const char*>(w.w1 + kAhead + i), kLevel);
   }
 }
 
