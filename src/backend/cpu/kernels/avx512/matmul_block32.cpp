@@ -4,16 +4,17 @@
 // used at once (`direct`). More: a chunk is unpacked into 4 KB of stack and used by all of them (`panel`), y
 // carrying the sums from chunk to chunk. Both do the float operations of kernels/scalar/matmul.cpp, in its
 // order.
+#include "backend/cpu/kernels/avx2/kernels.h"
 #include "backend/cpu/kernels/avx512/block32.h"
 #include "backend/cpu/kernels/avx512/kernels.h"
 
 namespace moraine::cpu::avx512 {
 namespace {
 
-constexpr int kChunk = 8;     // blocks
-constexpr int kFew = 8;       // activation rows, at most, that need no panel
-constexpr int kTile = 8;      // activation rows that share an unpacked weight
-constexpr int kAhead = 2048;  // bytes
+constexpr int kChunk = 8;                 // blocks
+constexpr int kFew = 8;                   // activation rows, at most, that need no panel
+constexpr int kTile = 8;                  // activation rows that share an unpacked weight
+constexpr int kNear = 2048, kFar = 4096;  // bytes ahead
 
 // Of eight activation blocks, a term of each that is the same for all weight rows: what the offset leaves to
 // subtract, an int32 that the dot product begins with; or what multiplies the minimum, a float.
@@ -63,7 +64,7 @@ void direct(const MatmulArgs& a) {
     for (int b = 0; b < n_blocks; b += kChunk, w = w + kChunk * F::kBytes) {
       Block32 unpacked;
       const auto block = [&w, &unpacked](int i) __attribute__((always_inline)) -> const Block32& {
-        prefetch<F::kBytes, kAhead>(w + i * F::kBytes);
+        prefetch<F::kBytes, kNear, kFar>(w + i * F::kBytes);
         F::unpack(w + i * F::kBytes, unpacked);
         return unpacked;
       };
@@ -99,7 +100,7 @@ void panel(const MatmulArgs& a) {
       Pair w = pair_of(a, g) + static_cast<int64_t>(b) * F::kBytes;
       const int n = n_blocks - b < kChunk ? n_blocks - b : kChunk;
       for (int i = 0; i < n; ++i, w = w + F::kBytes) {
-        prefetch<F::kBytes, kAhead>(w);
+        prefetch<F::kBytes, kNear, kFar>(w);
         F::unpack(w, blocks[i]);
       }
       for_row_tiles<kTile>(a.n_rows, [&]<int kRows>(int m) __attribute__((always_inline)) {
@@ -108,21 +109,28 @@ void panel(const MatmulArgs& a) {
     }
 }
 
-template <class F>
+// kOneRow: AVX2's kernel. A single row is bound by memory, which one group at a time reads faster than two.
+template <class F, MatmulFn kOneRow>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
   few_or_many<kFew>(
-      a.n_rows, [&]<int kRows>() __attribute__((always_inline)) { direct<F, kRows>(a); },
+      a.n_rows,
+      [&]<int kRows>() __attribute__((always_inline)) {
+        if constexpr (kRows == 1)
+          kOneRow(a);
+        else
+          direct<F, kRows>(a);
+      },
       [&] { panel<F>(a); });
 }
 
 }  // namespace
 
-void matmul_q4_0(const MatmulArgs& a) noexcept { matmul<Q4_0>(a); }
-void matmul_q4_1(const MatmulArgs& a) noexcept { matmul<Q4_1>(a); }
-void matmul_q5_0(const MatmulArgs& a) noexcept { matmul<Q5_0>(a); }
-void matmul_q5_1(const MatmulArgs& a) noexcept { matmul<Q5_1>(a); }
-void matmul_q8_0(const MatmulArgs& a) noexcept { matmul<Q8_0>(a); }
-void matmul_iq4_nl(const MatmulArgs& a) noexcept { matmul<IQ4_NL>(a); }
-void matmul_mxfp4(const MatmulArgs& a) noexcept { matmul<MXFP4>(a); }
+void matmul_q4_0(const MatmulArgs& a) noexcept { matmul<Q4_0, avx2::matmul_q4_0>(a); }
+void matmul_q4_1(const MatmulArgs& a) noexcept { matmul<Q4_1, avx2::matmul_q4_1>(a); }
+void matmul_q5_0(const MatmulArgs& a) noexcept { matmul<Q5_0, avx2::matmul_q5_0>(a); }
+void matmul_q5_1(const MatmulArgs& a) noexcept { matmul<Q5_1, avx2::matmul_q5_1>(a); }
+void matmul_q8_0(const MatmulArgs& a) noexcept { matmul<Q8_0, avx2::matmul_q8_0>(a); }
+void matmul_iq4_nl(const MatmulArgs& a) noexcept { matmul<IQ4_NL, avx2::matmul_iq4_nl>(a); }
+void matmul_mxfp4(const MatmulArgs& a) noexcept { matmul<MXFP4, avx2::matmul_mxfp4>(a); }
 
 }  // namespace moraine::cpu::avx512
