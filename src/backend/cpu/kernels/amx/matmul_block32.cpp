@@ -158,12 +158,9 @@ MORAINE_INLINE void multiply(TileUnit& tiles, const Panel<kPairs>& panel, const 
 // next: what will be unpacked after this.
 template <class F>
 void unpack(Pair w, Pair next, int n_blocks, Block32* blocks) {
-  const __m512i offset = _mm512_set1_epi8(static_cast<char>(F::kOffset));
   for (int i = 0; i < n_blocks; ++i, w = w + F::kBytes, next = next + F::kBytes) {
     fetch<0, F::kBytes>(next);
-    F::unpack(w, blocks[i]);
-#pragma GCC unroll 8
-    for (int s = 0; s < 8; ++s) blocks[i].u[s] = _mm512_sub_epi8(blocks[i].u[s], offset);
+    F::template unpack<F::kOffset>(w, blocks[i]);
   }
 }
 
@@ -186,50 +183,67 @@ void multiply_all(TileUnit& tiles, const Panel<kPairs>& panel, int n_blocks, con
   }
 }
 
-// What a call's rows are multiplied by: blocks b.. of some groups.
+// Blocks b..b+n_blocks-1 of some rows of activations.
 struct Chunk {
   int b, n_blocks;
-  int first, end;  // groups; after the last come the first one's next blocks
-  const Factors& factors;
-  const Activations& x;
-  int m, n_rows;
+  Activations x;
+  Factors factors;
 };
 
+// Groups from g times a chunk. next: the first of those whose blocks from next_b will be unpacked after this.
 template <class F, int kPairs>
-void chunk_of(const MatmulArgs& a, TileUnit& tiles, const Chunk& c, int g) {
+void chunk_of(const MatmulArgs& a, TileUnit& tiles, const Chunk& c, int m, int n_rows, int g, int next,
+              int next_b) {
   const auto weights = [&](int group, int b) {
     return pair_of(a, group) + static_cast<int64_t>(b) * F::kBytes;
   };
   Panel<kPairs> panel;
-  Place<kPairs> at = {a.y + c.m * a.y_stride + 8 * g, a.y_stride, {}, {}};
+  Place<kPairs> at = {a.y + m * a.y_stride + 8 * g, a.y_stride, {}, {}};
 #pragma GCC unroll 2
   for (int p = 0; p < kPairs; ++p) {
     const Pair w = weights(g + 2 * p, c.b);
-    const int next = g + 2 * p + 2 * kPairs;
-    unpack<F>(w, next < c.end ? weights(next, c.b) : weights(c.first + 2 * p, c.b + c.n_blocks), c.n_blocks,
-              panel.blocks[p]);
+    const int after = next + 2 * p < a.n_groups ? next + 2 * p : next;
+    unpack<F>(w, weights(after, next_b), c.n_blocks, panel.blocks[p]);
     at.lanes[p] = w.lanes;
     at.carried[p] = c.b == 0 ? __mmask16{0} : w.lanes;
   }
-  multiply_all<F>(tiles, panel, c.n_blocks, at, c.factors, c.x, c.n_rows);
+  multiply_all<F>(tiles, panel, c.n_blocks, at, c.factors, c.x, n_rows);
 }
+
+// Chunks of a group's row that are taken one after the other, at most. The more the better, as weights are
+// then read in the order of their addresses; but the rows' activations of all of them should stay in the
+// first-level cache.
+constexpr int kTogether = 8;
+constexpr int kActivationBytes = 24 << 10;
 
 // Rows m..m+n_rows-1, at least kLeastRows.
 template <class F>
 void multiply_rows(const MatmulArgs& a, int m, int n_rows) {
-  const int n_blocks = a.k / 32, chunk = even_part(n_blocks, kChunk);
+  const int n_blocks = a.k / 32, length = even_part(n_blocks, kChunk);
+  const int fit = kActivationBytes / (32 * length * n_rows);
+  const int together = fit < 1 ? 1 : fit < kTogether ? fit : kTogether;
   TileUnit tiles(shapes(32, n_rows < kTileRows ? n_rows : kTileRows));
-  Factors factors;
+  Chunk chunks[kTogether];
   for (int first = 0; first < a.n_groups; first += kPackedGroups) {
     const int end = first + kPackedGroups < a.n_groups ? first + kPackedGroups : a.n_groups;
-    for (int b = 0; b < n_blocks; b += chunk) {
-      const int n = n_blocks - b < chunk ? n_blocks - b : chunk;
-      const Activations x = activations<32>(a.x, m, b);
-      read_factors<F>(x, n_rows, n, factors);
-      const Chunk c = {b, n, first, end, factors, x, m, n_rows};
-      int g = first;
-      for (; g + 2 < end; g += 4) chunk_of<F, 2>(a, tiles, c, g);
-      if (g < end) chunk_of<F, 1>(a, tiles, c, g);
+    for (int begin = 0; begin < n_blocks; begin += together * length) {
+      int n = 0;
+      for (int b = begin; n < together && b < n_blocks; b += length, ++n) {
+        chunks[n].b = b;
+        chunks[n].n_blocks = n_blocks - b < length ? n_blocks - b : length;
+        chunks[n].x = activations<32>(a.x, m, b);
+        read_factors<F>(chunks[n].x, n_rows, chunks[n].n_blocks, chunks[n].factors);
+      }
+      for (int g = first; g < end; g += 4)
+        for (int i = 0; i < n; ++i) {
+          const bool last = i + 1 == n;
+          const int next = !last ? g : g + 4 < end ? g + 4 : first;
+          const int next_b = !last ? chunks[i + 1].b : g + 4 < end ? begin : begin + n * length;
+          if (g + 2 < end)
+            chunk_of<F, 2>(a, tiles, chunks[i], m, n_rows, g, next, next_b);
+          else
+            chunk_of<F, 1>(a, tiles, chunks[i], m, n_rows, g, next, next_b);
+        }
     }
   }
 }
