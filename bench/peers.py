@@ -46,7 +46,7 @@ PEERS = ROOT / ".cache" / "peers"
 HERE = Path(__file__).resolve().parent
 NODE_VERSION = "22.23.3"
 NODE_LLAMA_VERSION = "3.22.1"
-OURS = {"moraine": "moraine", "moraine-avx2": "AVX2"}  # and what ratios call them
+OURS = {"moraine": "moraine", "moraine-avx2": "moraine AVX2"}  # and what ratios call them
 ABOVE_AVX2 = ("alderlake", "cannonlake", "cascadelake", "cooperlake", "icelake", "sapphirerapids", "skylakex", "zen4")
 
 

@@ -271,7 +271,9 @@ int run_command(const CommandInfo& c, std::vector<std::string> args, const optio
   const options::Table table = option_table(invocation.settings);
   try {
     invocation.parsed = options::parse(table, c.command, args, env);
-  } catch (const options::UsageError&) {  // in the environment, or behind the question
+  } catch (const options::UsageError&) {  // reading ended there; the question may stand behind it
+    const auto ours = std::find(args.begin(), args.end(), "--");
+    if (std::any_of(args.begin(), ours, asks_for_help)) invocation.settings.help = true;
     if (!invocation.settings.help) throw;
   }
   if (invocation.settings.help) return print_command_help(c, env);
@@ -296,7 +298,7 @@ int run_command(const CommandInfo& c, std::vector<std::string> args, const optio
 
 // `moraine help serve`, or `moraine --help`.
 int help(const std::vector<std::string>& about, const options::Environment& env, Console& console) {
-  if (about.empty() || about[0] == "help" || asks_for_help(about[0])) {
+  if (about.empty() || about[0] == "help" || about[0].starts_with("-")) {
     print(overview());
     return kOk;
   }

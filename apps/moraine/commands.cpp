@@ -31,9 +31,9 @@ measure is the memory; rows of a prompt share them, so theirs is arithmetic.
   moraine bench ops --filter q4_K --isa avx2      one format, one instruction set
 )";
 constexpr char kSpeculationDetails[] = R"(
-Answers to four tasks, speculation off and on in turn: tokens a second, whether the tokens are the same (they must
-be: the exit code is 1 otherwise), what was drafted and held, and how near that comes to what this machine's steps
-of several rows allow.
+Answers to four tasks, speculation off and on in turn: tokens a second, whether the tokens are the same
+(they must be: the exit code is 1 otherwise), what was drafted and held, and how near that comes to what
+this machine's steps of several rows allow.
 
   moraine bench speculation MODEL                 copy a file, fill a form, a list, a story
   moraine bench speculation MODEL -f task.txt     a task of yours
@@ -42,9 +42,10 @@ of several rows allow.
   moraine bench speculation MODEL --cost          what a step of 1 to 32 rows takes
 )";
 constexpr char kDemoDetails[] = R"(
-Starts servers of its own, with a cache folder that is gone afterwards: a file copied with speculation off and on, a
-long prompt twice and after a restart, a kill -9 in the middle of an answer, a tool call that follows its schema; and
-the same on a llama-server, where there is one. Without a model it takes SmolLM2 135M, from this disk or the hub.
+Starts servers of its own, with a cache folder that is gone afterwards: a file copied with speculation off
+and on, a long prompt twice and after a restart, a kill -9 in the middle of an answer, a tool call that
+follows its schema; and the same on a llama-server, where there is one. Without a model it takes SmolLM2
+135M, from this disk or the hub.
 
   moraine demo                                    with SmolLM2
   moraine demo MODEL --peer ~/llama.cpp/build/bin/llama-server
@@ -62,16 +63,17 @@ for this machine's bootloader, and the way back. Exit code: 0 all is well, 3 som
   sudo moraine doctor --write                     make the edits, after asking; commands are left to you
 )";
 constexpr char kCacheDetails[] = R"(
-What prompts leave behind (keys, values and states: as good as the prompts themselves) is kept on disk, so that a
-session goes on where it was after a restart. docs/privacy.md says more.
+What prompts leave behind (keys, values and states: as good as the prompts themselves) is kept on disk, so
+that a session goes on where it was after a restart. docs/privacy.md says more.
 
   moraine cache                                   where it lies, and how much of which model
   moraine cache clear                             remove all of it; servers that run go on
   moraine cache --cache-disk DIR                  the same for another folder
 )";
 constexpr char kUsageDetails[] = R"(
-Each request's tokens and times are kept on this disk, never its text (docs/privacy.md), and what a cloud model
-would have charged for them is told: cached tokens at the cached rate. The prices are an example to be edited.
+Each request's tokens and times are kept on this disk, never its text (docs/privacy.md), and what a cloud
+model would have charged for them is told: cached tokens at the cached rate. The prices are an example to be
+edited.
 
   moraine usage                                   by day, with bars
   moraine usage --by epic --since 7d              what a week's epics took
@@ -79,15 +81,16 @@ would have charged for them is told: cached tokens at the cached rate. The price
   moraine usage --write-prices                    the table of prices, to be edited
 )";
 constexpr char kEpicDetails[] = R"(
-A frontier model plans, the local model does the work: a plan is Markdown in epics/, each of its tasks is done in a
-working tree of its own by OpenCode with the local model, and committed once its acceptance command succeeds. Those
-commands, and the agent's, run as you on this machine. docs/workflow.md has a whole example.
+A frontier model plans, the local model does the work: a plan is Markdown in epics/, each of its tasks is
+done in a working tree of its own by OpenCode with the local model, and committed once its acceptance
+command succeeds. Those commands, and the agent's, run as you on this machine. docs/workflow.md has a whole
+example.
 
-  moraine epic plan "..." --planner claude          research, write epics/NAME.md; says first what is sent
-  moraine epic import FILE                          a plan made elsewhere
-  moraine epic run NAME                             work through it; again: goes on where it was
-  moraine epic status NAME                          where it stands
-  moraine epic escalate NAME TASK                   what is known of a failed one; with --planner: hand it over
+  moraine epic plan "..." --planner claude        research, write epics/NAME.md; says first what is sent
+  moraine epic import FILE                        a plan made elsewhere
+  moraine epic run NAME                           work through it; again: goes on where it was
+  moraine epic status NAME                        where it stands
+  moraine epic escalate NAME TASK                 what is known of a failed one; with --planner: hand it over
 )";
 constexpr char kPullDetails[] = R"(
 Without a quantisation it lists what there is, with sizes, licence and whether each fits this machine, and

@@ -1,4 +1,4 @@
-// The program's entry; everything is in app.cpp.
+// The program's entry; it begins in app.cpp.
 #include <cstdlib>
 
 #include "app.h"

@@ -48,19 +48,18 @@ std::string kv_note(std::string_view type);
 // docs/options.md, all of it.
 std::string options_page();
 
-// option_table_bench.cpp, option_table_cache.cpp, option_table_compat.cpp, option_table_connect.cpp,
-// option_table_doctor.cpp, option_table_hub.cpp, option_table_servers.cpp
+// Each in a file of its own, option_table_NAME.cpp.
 void add_bench_options(options::Table& table, Settings& settings);
 void add_cache_options(options::Table& table, Settings& settings);
 void add_compat_options(options::Table& table);
 void add_connect_options(options::Table& table, Settings& settings);
 void add_doctor_options(options::Table& table, Settings& settings);
-void add_drafter_options(options::Table& table, Settings& settings);  // option_table_drafters.cpp
+void add_drafter_options(options::Table& table, Settings& settings);
 void add_gpu_options(options::Table& table, Settings& settings);
 void add_hub_options(options::Table& table, Settings& settings);
-void add_epic_options(options::Table& table, Settings& settings);  // option_table_epic.cpp
+void add_epic_options(options::Table& table, Settings& settings);
 void add_servers_options(options::Table& table, Settings& settings);
 void add_speculation_options(options::Table& table, Settings& settings);
-void add_usage_options(options::Table& table, Settings& settings);  // option_table_usage.cpp
+void add_usage_options(options::Table& table, Settings& settings);
 
 }  // namespace moraine::app

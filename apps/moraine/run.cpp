@@ -158,7 +158,8 @@ class Runner {
       return !signals_.take();
     });
     session_ = std::make_unique<ChatSession>(engine_, settings_);
-    if (wants_gpu(options.device) && settings_.verbosity >= 2 && !settings_.log_disabled)
+    const bool plain = !wants_gpu(options.device) && options.speculation.model.path.empty();
+    if (!plain && settings_.verbosity >= 2 && !settings_.log_disabled)
       for (const std::string& note : engine_->info().notes) console_.warn(note);
     if (!session_->note().empty() && settings_.verbosity >= 2 && !settings_.log_disabled)
       console_.warn(session_->note());
@@ -167,10 +168,31 @@ class Runner {
   // A server of this user that holds the same file, where nothing on the command line asks for another
   // engine.
   std::optional<RunningModel> server_that_has_it() const {
-    for (const char* ours :
-         {"--own", "-c", "-ctk", "-ctv", "-t", "-tb", "-b", "-ub", "--isa", "--memory-limit",
-          "--chat-template", "--chat-template-file", "--chat-template-kwargs", "--ignore-eos", "--logit-bias",
-          "--typical", "--repeat-last-n"})
+    for (const char* ours : {"--own",
+                             "-c",
+                             "-ctk",
+                             "-ctv",
+                             "-t",
+                             "-tb",
+                             "-b",
+                             "-ub",
+                             "--isa",
+                             "--memory-limit",
+                             "-ngl",
+                             "-dev",
+                             "-ot",
+                             "-cmoe",
+                             "-ncmoe",
+                             "-md",
+                             "-hfd",
+                             "--spec-type",
+                             "--chat-template",
+                             "--chat-template-file",
+                             "--chat-template-kwargs",
+                             "--ignore-eos",
+                             "--logit-bias",
+                             "--typical",
+                             "--repeat-last-n"})
       if (const options::Given* g = invocation_.parsed.find(ours); g && !g->from_env && g->value != "off")
         return {};
     std::error_code error;

@@ -96,7 +96,7 @@ class EngineImpl final : public Engine {
   size_t first_prefill_ = 0;  // whose turn it is among those that prefill
   Clock::time_point next_relief_{};
 
-  mutable std::mutex mutex_;  // guards waiting_, running_'s size, stats_, errands_, closing_
+  mutable std::mutex mutex_;  // guards waiting_, running_'s size, stats_, errands_, closing_, disk_event_
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Sequence>> waiting_;
   std::vector<std::shared_ptr<Sequence>> running_;

@@ -1,6 +1,6 @@
 // A model bound to a backend whose memory is mapped but not yet touched: what loading begins with and
 // estimating ends with, so that there is one way to know what a model takes. Used by the engine
-// (engine.cpp) and by whatever else runs a plan; the numbers themselves are memory.h.
+// and by whatever else runs a plan; the numbers themselves are memory.h.
 #pragma once
 
 #include <moraine/engine.h>

@@ -137,14 +137,17 @@ def test_everything_that_can_be_typed_has_help():
         for done in helps:
             assert done.returncode == 0 and done.stderr == "", done.args
             assert done.stdout == helps[0].stdout and done.stdout.startswith(f"moraine {command}"), done.args
+            assert max(map(len, done.stdout.splitlines())) <= 110, done.args
     assert {"service install", "epic plan", "epic escalate", "cache clear", "completions bash"} <= nested
 
 
 def test_help_helps_whatever_else_is_wrong():
     page = moraine("help", "serve").stdout
     assert moraine("serve", "--help", env={"LLAMA_ARG_PORT": "http"}).stdout == page  # else nothing says what it takes
-    assert moraine("serve", "--help", "--port", "http").stdout == page
-    for words in (["help", "help"], ["help", "--help"], ["--help", "-h"]):
+    for words in (["--help", "--port", "http"], ["--port", "http", "-h"], ["--prot", "80", "--help"]):
+        assert moraine("serve", *words).stdout == page
+    assert moraine("serve", "--prot", "80", "--", "--help").returncode == 2  # a name, for all that is known
+    for words in (["help", "help"], ["help", "--help"], ["--help", "-h"], ["help", "--version"]):
         assert moraine(*words).stdout == moraine("help").stdout
 
 

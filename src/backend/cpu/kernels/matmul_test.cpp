@@ -10,23 +10,31 @@ namespace {
 using testing::Guarded;
 using testing::Random;
 
-constexpr int kMaxRows = 130, kMaxGroups = 5;
+// The most a problem has of activation rows and of groups of weight rows.
+struct Extent {
+  int rows = 130, groups = 5;
+};
 
 // Weights of one format in file order and in groups, and activations quantised for it.
 struct Problem {
   DType type;
   int k;
-  uint32_t width;             // of an activation block; 0: float
-  std::vector<uint8_t> file;  // [8 * kMaxGroups] rows
+  uint32_t width;  // of an activation block; 0: float
+  const int max_rows, max_groups;
+  std::vector<uint8_t> file;  // [8 * max_groups] rows
   Guarded<uint8_t, 32> groups;
   int64_t group_bytes;
   int64_t x_stride, q_stride, d_stride, s_stride;
-  Guarded<float> x;  // [kMaxRows][x_stride], and so on; no padding after the last row
+  Guarded<float> x;  // [max_rows][x_stride], and so on; no padding after the last row
   Guarded<int8_t> q;
   Guarded<float> d;
   Guarded<int16_t> sums;
 
-  Problem(DType t, int n_blocks) : type(t), k(n_blocks * static_cast<int>(info(t).block_len)) {
+  Problem(DType t, int n_blocks, Extent most = {})
+      : type(t),
+        k(n_blocks * static_cast<int>(info(t).block_len)),
+        max_rows(most.rows),
+        max_groups(most.groups) {
     if (!info(t).quantized) k = n_blocks * 32 + n_blocks % 3;
     const Layout& layout = *find_layout(t);
     width = layout.scale_width;
@@ -34,12 +42,12 @@ struct Problem {
     q_stride = k + 5;
     d_stride = width ? k / width + 1 : 0;
     s_stride = k / 16 + 3;
-    file.resize(8 * kMaxGroups * row_bytes());
-    x = Guarded<float>((kMaxRows - 1) * x_stride + k);
+    file.resize(8 * max_groups * row_bytes());
+    x = Guarded<float>((max_rows - 1) * x_stride + k);
     if (width) {
-      q = Guarded<int8_t>((kMaxRows - 1) * q_stride + k);
-      d = Guarded<float>((kMaxRows - 1) * d_stride + k / width);
-      sums = Guarded<int16_t>((kMaxRows - 1) * s_stride + k / 16);
+      q = Guarded<int8_t>((max_rows - 1) * q_stride + k);
+      d = Guarded<float>((max_rows - 1) * d_stride + k / width);
+      sums = Guarded<int16_t>((max_rows - 1) * s_stride + k / 16);
     }
   }
 
@@ -49,7 +57,7 @@ struct Problem {
   void interleave() {
     groups = Guarded<uint8_t, 32>(file.size());
     group_bytes = 8 * row_bytes();
-    for (int g = 0; g < kMaxGroups; ++g) {
+    for (int g = 0; g < max_groups; ++g) {
       const uint8_t* rows[8];
       for (int r = 0; r < 8; ++r) rows[r] = file.data() + (8 * g + r) * row_bytes();
       find_layout(type)->interleave(rows, blocks_of_row(), groups.data() + g * group_bytes);
@@ -57,7 +65,7 @@ struct Problem {
   }
 
   void random_weights(Random& random) {
-    const std::vector<float> w = random.normals(size_t{8} * kMaxGroups * k, 0.1f);
+    const std::vector<float> w = random.normals(size_t{8} * max_groups * k, 0.1f);
     quant::find(type)->pack_blocks(w.data(), w.size() / info(type).block_len, file.data());
     interleave();
   }
@@ -102,14 +110,14 @@ struct Problem {
     for (float& v : x) v = random.normal();
     if (width == 0) return;
     const QuantizeFn quantize = width == 32 ? scalar_kernels().quantize32 : scalar_kernels().quantize256;
-    for (int m = 0; m < kMaxRows; ++m)
+    for (int m = 0; m < max_rows; ++m)
       quantize(&x[m * x_stride], k, &q[m * q_stride], &d[m * d_stride], &sums[m * s_stride]);
   }
 
   // All quants at the ends of their range: the largest sums there are. Row 0: all high, row 1: all low.
   void extreme_activations(Random& random) {
     for (float& v : d) v = 0.01f;
-    for (int m = 0; m < kMaxRows; ++m)
+    for (int m = 0; m < max_rows; ++m)
       for (int s = 0; s < k / 16; ++s) {
         int sum = 0;
         for (int i = 0; i < 16; ++i) {
@@ -143,13 +151,20 @@ struct Problem {
 
   // Each vector kernel against the scalar one: all numbers of rows and groups, at any place.
   void compare_isas() {
-    constexpr int kOut = 8 * kMaxGroups;
-    std::vector<float> expected(kMaxRows * kOut);
-    run(scalar_kernels(), 0, kMaxRows, 0, kMaxGroups, expected.data(), kOut);
+    std::vector<int> groups;
+    for (int n = 1; n <= max_groups; n += testing::kEmulated ? 2 : 1) groups.push_back(n);
+    compare_isas({1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 24, 29, 33, max_rows}, groups);
+  }
+
+  // The same for some numbers of rows and of groups.
+  void compare_isas(const std::vector<int>& rows, const std::vector<int>& groups_of_rows) {
+    const int n_out = 8 * max_groups;
+    std::vector<float> expected(max_rows * n_out);
+    run(scalar_kernels(), 0, max_rows, 0, max_groups, expected.data(), n_out);
     FOR_EACH_VECTOR_ISA(kernels) {
-      for (const int n_rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 24, 29, 33, kMaxRows})
-        for (int n_groups = 1; n_groups <= kMaxGroups; n_groups += testing::kEmulated ? 2 : 1) {
-          const int m0 = kMaxRows - n_rows, g0 = kMaxGroups - n_groups;  // up to the arrays' ends
+      for (const int n_rows : rows)
+        for (const int n_groups : groups_of_rows) {
+          const int m0 = max_rows - n_rows, g0 = max_groups - n_groups;  // up to the arrays' ends
           const int64_t y_stride = 8 * n_groups + n_groups;
           const float untouched = 12345.0f;
           Guarded<float> y((n_rows - 1) * y_stride + 8 * n_groups + 1, untouched);
@@ -157,7 +172,7 @@ struct Problem {
           ASSERT_EQ(y[0], untouched);
           for (int m = 0; m < n_rows; ++m) {
             const float* row = y.data() + 1 + m * y_stride;
-            ASSERT_TRUE(testing::same(row, &expected[(m0 + m) * kOut + 8 * g0], 8 * n_groups))
+            ASSERT_TRUE(testing::same(row, &expected[(m0 + m) * n_out + 8 * g0], 8 * n_groups))
                 << kernels->isa << ": row " << m << " of " << n_rows << ", " << n_groups << " groups";
             for (int i = 8 * n_groups; m + 1 < n_rows && i < y_stride; ++i) ASSERT_EQ(row[i], untouched);
           }
@@ -167,10 +182,11 @@ struct Problem {
 
   // The scalar kernel against doubles: each rounding is at most 2^-24 of the absolute terms' sum.
   void compare_with_doubles() {
-    constexpr int kOut = 8 * kMaxGroups, kRows = 3;
-    std::vector<float> y(kRows * kOut), w(k);
-    run(scalar_kernels(), 0, kRows, 0, kMaxGroups, y.data(), kOut);
-    for (int n = 0; n < kOut; ++n) {
+    constexpr int kRows = 3;
+    const int n_out = 8 * max_groups;
+    std::vector<float> y(kRows * n_out), w(k);
+    run(scalar_kernels(), 0, kRows, 0, max_groups, y.data(), n_out);
+    for (int n = 0; n < n_out; ++n) {
       quant::find(type)->unpack_blocks(&file[n * row_bytes()], blocks_of_row(), w.data());
       for (int m = 0; m < kRows; ++m) {
         double dot = 0, magnitude = 0;
@@ -182,7 +198,8 @@ struct Problem {
         }
         // A quantised block is w = d u - min: its two terms may each be larger than their difference.
         const double operations = width ? 64.0 : k;
-        EXPECT_NEAR(y[m * kOut + n], dot, magnitude * operations * 0x1p-23) << "row " << m << " output " << n;
+        EXPECT_NEAR(y[m * n_out + n], dot, magnitude * operations * 0x1p-23)
+            << "row " << m << " output " << n;
       }
     }
   }
@@ -211,6 +228,16 @@ TEST_P(MatmulOfBlocks, SameBitsAsScalarForAnyWeights) {
     p.random_activations(random);
     p.compare_isas();
   }
+}
+
+// More than kernels take at a time: of values, groups and rows.
+TEST_P(MatmulOfBlocks, SameBitsAsScalarPiecewise) {
+  Random random(5);
+  const int n_blocks = info(GetParam()).block_len == 32 ? 55 : 9;
+  Problem p(GetParam(), n_blocks, {.rows = 141, .groups = 19});
+  p.any_weights(random);
+  p.random_activations(random);
+  p.compare_isas({8, 16, 64, 137, 141}, {testing::kEmulated ? 18 : 17, 19});
 }
 
 TEST_P(MatmulOfBlocks, NoOverflowAtTheEndsOfTheRange) {

@@ -22,14 +22,16 @@ using namespace avx512;
 
 // Blocks, at most: with more, what is under way leaves the first-level cache.
 constexpr int kChunk = 6;
+// Groups that the rows of a chunk meet before the next chunk: what y carries for them stays in the caches.
+constexpr int kMostGroups = 16;
 constexpr int kFinish = 8;  // rows whose sums are in registers, or half as many
 static_assert(kLeastRows >= kFinish);
 
 // Of a chunk's activations, what is the same for all weight rows.
 using Eight = float[8];
 struct Factors {
-  alignas(32) Eight d[kPackedRows];
-  alignas(32) Eight fix[kPackedRows];  // multiplies the minimum
+  alignas(32) Eight d[kMostRows];
+  alignas(32) Eight fix[kMostRows];  // multiplies the minimum
 };
 
 template <class F>
@@ -224,8 +226,8 @@ void multiply_rows(const MatmulArgs& a, int m, int n_rows) {
   const int together = fit < 1 ? 1 : fit < kTogether ? fit : kTogether;
   TileUnit tiles(shapes(32, n_rows < kTileRows ? n_rows : kTileRows));
   Chunk chunks[kTogether];
-  for (int first = 0; first < a.n_groups; first += kPackedGroups) {
-    const int end = first + kPackedGroups < a.n_groups ? first + kPackedGroups : a.n_groups;
+  for (int first = 0; first < a.n_groups; first += kMostGroups) {
+    const int end = first + kMostGroups < a.n_groups ? first + kMostGroups : a.n_groups;
     for (int begin = 0; begin < n_blocks; begin += together * length) {
       int n = 0;
       for (int b = begin; n < together && b < n_blocks; b += length, ++n) {
@@ -237,8 +239,9 @@ void multiply_rows(const MatmulArgs& a, int m, int n_rows) {
       for (int g = first; g < end; g += 4)
         for (int i = 0; i < n; ++i) {
           const bool last = i + 1 == n;
-          const int next = !last ? g : g + 4 < end ? g + 4 : first;
-          const int next_b = !last ? chunks[i + 1].b : g + 4 < end ? begin : begin + n * length;
+          const int after = begin + n * length;  // of these groups, or else the next ones begin
+          const int next = !last ? g : g + 4 < end ? g + 4 : after < n_blocks ? first : end;
+          const int next_b = !last ? chunks[i + 1].b : g + 4 < end ? begin : after < n_blocks ? after : 0;
           if (g + 2 < end)
             chunk_of<F, 2>(a, tiles, chunks[i], m, n_rows, g, next, next_b);
           else
@@ -254,8 +257,8 @@ template <class F>
 MORAINE_INLINE void matmul(const MatmulArgs& a, MatmulFn without) {
   const int rest = a.n_rows % kTileRows;
   const int n_rows = rest < kLeastRows ? a.n_rows - rest : a.n_rows;
-  for (int m = 0; m < n_rows; m += kPackedRows)
-    multiply_rows<F>(a, m, n_rows - m < kPackedRows ? n_rows - m : kPackedRows);
+  for (int m = 0; m < n_rows; m += kMostRows)
+    multiply_rows<F>(a, m, n_rows - m < kMostRows ? n_rows - m : kMostRows);
   if (n_rows == a.n_rows) return;
   MatmulArgs others = a;
   others.n_rows = rest;

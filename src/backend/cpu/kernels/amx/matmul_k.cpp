@@ -1,9 +1,10 @@
 // Matrix products of formats with 256-value blocks by tiles. The formats: ../avx512/block256.h; how their
 // weights become bytes: panel_k.h.
 //
-// Activations are packed first, a block's one behind the other: as they lie, rows fall on a few sets of the
-// first-level cache. Then, for sixteen weight rows at a time, block after block is unpacked into 8 KB and
-// meets all activation rows, tile by tile, whose sums stay in the first-level cache till the last block.
+// Activations are packed first, eight blocks of up to 128 rows, a block's one behind the other: as they lie,
+// rows fall on a few sets of the first-level cache. Then, for sixteen weight rows at a time, each of the
+// eight blocks is unpacked into 4 or 8 KB and meets all activation rows, tile by tile, whose sums stay in the
+// first-level cache over the eight and are carried on to the next eight in y.
 //
 // The tile unit and the vector unit work side by side. While a tile is multiplied, what came out of the one
 // before is stored, and what was stored of the one before that is scaled and added up. A store right behind
@@ -18,21 +19,23 @@ namespace {
 using namespace avx512;
 
 constexpr int kWidth = 256;
-constexpr int kMaxBlocks = 8;  // of activations that are packed together
+constexpr int kMaxBlocks = 8;  // of activations that are packed together: 300 KB of stack
 constexpr int kSteps = 4;      // tiles of 64 values in a block
 
-// A block's activations.
+// A block's activations; behind the last row is anything.
 struct Packed {
-  alignas(64) int8_t q[kPackedRows][kWidth];
-  alignas(32) int16_t sums[kPackedRows][16];  // for the factors
-  float d[kPackedRows];
+  alignas(64) int8_t q[kMostRows][kWidth];
+  alignas(32) int16_t sums[kMostRows][16];  // for the factors
+  float d[kMostRows];
 };
 
 template <class F>
 void pack(const MatmulArgs& a, int m, int n_rows, int b, Packed& to) {
-  pack<kWidth>(a.x, m, n_rows, b, to.q);
   const Activations x = activations<kWidth>(a.x, m, b);
   for (int i = 0; i < n_rows; ++i) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kWidth; c += 64)
+      _mm512_store_si512(to.q[i] + c, _mm512_loadu_si512(x.q + i * x.q_stride + c));
     to.d[i] = x.d[i * x.d_stride];
     if constexpr (!F::kMins) continue;
     __m256i s = load256(x.sums + i * x.s_stride);
@@ -106,7 +109,7 @@ MORAINE_INLINE void multiply(TileUnit& tiles, const Panel<F>& panel, int step) {
 template <class F, int kOdd>
 MORAINE_INLINE void tile(TileUnit& tiles, const Product<F>& p, Sums<F>* sums, int t) {
   tiles.zero<kSums + 2 * kOdd>();
-  tiles.zero<kSums + 2 * kOdd + 1>();
+  if constexpr (SplitOf<F>::kPlanes > 1) tiles.zero<kSums + 2 * kOdd + 1>();
 #pragma GCC unroll 4
   for (int step = 0; step < kSteps; ++step) {
     tiles.load<kX + kOdd>(p.x.q[kTileRows * t] + 64 * step, kWidth);
@@ -150,14 +153,14 @@ void multiply_rows(const MatmulArgs& a, TileUnit& tiles, const Packed* x, int fi
     return pair_of(a, g) + static_cast<int64_t>(first + i) * F::kBytes;
   };
   Panel<F> panel;
-  alignas(64) float acc[kPackedRows][16];
+  alignas(64) float acc[kMostRows][16];
   for (int g = 0; g < a.n_groups; g += 2, y += 16) {
-    const int next = g + 2 < a.n_groups ? g + 2 : 0;
+    const Pair next = g + 2 < a.n_groups ? weights(g + 2, 0) : weights(0, n);
     const __mmask16 lanes = pair_of(a, g).lanes, carried = first == 0 ? __mmask16{0} : lanes;
     for (int r = 0; r < n_rows; ++r)
       _mm512_store_ps(acc[r], _mm512_maskz_loadu_ps(carried, y + r * a.y_stride));
     for (int i = 0; i < n; ++i) {
-      panel.unpack(weights(g, i), i + 1 < n ? weights(g, i + 1) : weights(next, 0));
+      panel.unpack(weights(g, i), i + 1 < n ? weights(g, i + 1) : next);
       multiply_all<F>(tiles, {panel, x[i], acc, n_rows});
     }
     for (int r = 0; r < n_rows; ++r) _mm512_mask_storeu_ps(y + r * a.y_stride, lanes, _mm512_load_ps(acc[r]));
@@ -170,8 +173,8 @@ void matmul(const MatmulArgs& a, MatmulFn without) {
   TileUnit tiles(shapes(64, kTileRows));
   Packed x[kMaxBlocks];
   const int n_blocks = a.k / kWidth;
-  for (int m = 0; m < a.n_rows; m += kPackedRows) {
-    const int n_rows = a.n_rows - m < kPackedRows ? a.n_rows - m : kPackedRows;
+  for (int m = 0; m < a.n_rows; m += kMostRows) {
+    const int n_rows = a.n_rows - m < kMostRows ? a.n_rows - m : kMostRows;
     for (int first = 0; first < n_blocks; first += kMaxBlocks) {
       const int n = n_blocks - first < kMaxBlocks ? n_blocks - first : kMaxBlocks;
       for (int i = 0; i < n; ++i) pack<F>(a, m, n_rows, first + i, x[i]);

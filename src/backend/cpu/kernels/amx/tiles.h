@@ -1,5 +1,5 @@
-// How the kernels of this folder use the tile registers (tile_unit.h): which is for what, and activations
-// laid out for them. Anonymous namespace throughout: see ../avx512/simd.h.
+// How the kernels of this folder use the tile registers (tile_unit.h): which is for what. Anonymous namespace
+// throughout: see ../avx512/simd.h.
 #pragma once
 
 #include "backend/cpu/kernels/amx/tile_unit.h"
@@ -25,17 +25,7 @@ MORAINE_INLINE TileShapes shapes(int x_bytes, int n_rows) {
   return s;
 }
 
-constexpr int kPackedRows = 128;   // of activations, together
-constexpr int kPackedGroups = 16;  // of weights that meet them before the next are packed
-
-// Block b of rows m..m+n_rows-1, one behind the other. What lies behind the last is anything.
-template <int kWidth>
-MORAINE_INLINE void pack(const QuantRows& x, int m, int n_rows, int b, int8_t (*to)[kWidth]) {
-  const int8_t* q = x.q + m * x.q_stride + static_cast<int64_t>(kWidth) * b;
-  for (int i = 0; i < n_rows; ++i, q += x.q_stride)
-#pragma GCC unroll 4
-    for (int c = 0; c < kWidth; c += 64) _mm512_store_si512(to[i] + c, _mm512_loadu_si512(q + c));
-}
+constexpr int kMostRows = 128;  // of activations, that an unpacked weight meets
 
 // Bytes begin..begin+n-1 of both groups, towards the first-level cache.
 template <int begin, int n>

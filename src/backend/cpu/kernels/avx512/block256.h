@@ -1,5 +1,5 @@
 // The formats with 256-value blocks, as AVX-512 reads them: where a group's bytes become unpacked quants and
-// integer scales. matmul_k*.cpp multiplies them by VNNI instructions, ../amx/matmul_k.cpp by tiles.
+// integer scales. matmul_k*.cpp multiplies them by VNNI instructions; ../amx/panel_k.h makes tiles of them.
 //
 // A block is eight parts of 32 values. A format provides: kBytes of a block of one group; kScales, integer
 // scales of a row: one for each part (8) or for each half of it (16); kMins, whether minima are subtracted,

@@ -109,18 +109,10 @@ void panel(const MatmulArgs& a) {
     }
 }
 
-// kOneRow: AVX2's kernel. A single row is bound by memory, which one group at a time reads faster than two.
 template <class F, MatmulFn kOneRow>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
-  few_or_many<kFew>(
-      a.n_rows,
-      [&]<int kRows>() __attribute__((always_inline)) {
-        if constexpr (kRows == 1)
-          kOneRow(a);
-        else
-          direct<F, kRows>(a);
-      },
-      [&] { panel<F>(a); });
+  one_few_or_many<kFew, kOneRow>(
+      a, [&]<int kRows>() __attribute__((always_inline)) { direct<F, kRows>(a); }, [&] { panel<F>(a); });
 }
 
 }  // namespace

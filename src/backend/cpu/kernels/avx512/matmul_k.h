@@ -36,7 +36,7 @@ MORAINE_INLINE void add_part(const Scales<F::kScales, F::kMins>& s, const __m512
   }
 }
 
-// acc[m] += a block, whose parts give their quants by unpacked(j).
+// acc[m] += a block, whose products with the activations are dot[m], times scales but not less the offset.
 template <class F, int kRows>
 MORAINE_INLINE void finish(const Scales<F::kScales, F::kMins>& s, const __m512i* factors, __m512i* dot,
                            const Activations& x, __m512* acc) {
@@ -129,18 +129,10 @@ void panel(const MatmulArgs& a) {
     }
 }
 
-// kOneRow: the kernel for a single row, if another does that better.
 template <class F, MatmulFn kOneRow = nullptr>
 MORAINE_INLINE void matmul(const MatmulArgs& a) {
-  few_or_many<kFew<F>>(
-      a.n_rows,
-      [&]<int kRows>() __attribute__((always_inline)) {
-        if constexpr (kRows == 1 && kOneRow != nullptr)
-          kOneRow(a);
-        else
-          direct<F, kRows>(a);
-      },
-      [&] { panel<F>(a); });
+  one_few_or_many<kFew<F>, kOneRow>(
+      a, [&]<int kRows>() __attribute__((always_inline)) { direct<F, kRows>(a); }, [&] { panel<F>(a); });
 }
 
 }  // namespace

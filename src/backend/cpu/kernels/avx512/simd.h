@@ -72,7 +72,7 @@ MORAINE_INLINE __m512i shift_bits(__m512i v, int mask) {
 
 // Fetches n bytes of both groups, kNear bytes ahead towards the first-level cache and kFar ahead towards the
 // second. Weights are read once a call, in address order; asking early hides what the hardware prefetcher
-// misses at page ends, and asking twice gains 4 to 13% of one row's speed.
+// misses at page ends.
 template <int n, int kNear, int kFar>
 MORAINE_INLINE void prefetch(const Pair& w) {
   const auto* w0 = reinterpret_cast<const char*>(w.w0);
@@ -96,6 +96,16 @@ MORAINE_INLINE void add_dot(const __m512i* u, const int8_t* q, int64_t q_stride,
 #pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m)
       sum[m] = _mm512_dpbusd_epi32(sum[m], u[i], broadcast4(q + m * q_stride + 4 * i));
+}
+
+// As few_or_many, but a single row goes to kOneRow, AVX2's kernel, if that is not null: such a product is
+// bound by memory, which one group at a time reads faster than two, but for formats whose unpacking takes
+// longer yet.
+template <int kFew, MatmulFn kOneRow, class Few, class Many>
+MORAINE_INLINE void one_few_or_many(const MatmulArgs& a, Few few, Many many) {
+  if constexpr (kOneRow != nullptr)
+    if (a.n_rows == 1) return kOneRow(a);
+  few_or_many<kFew>(a.n_rows, few, many);
 }
 
 }  // namespace
