@@ -18,13 +18,23 @@ inline void pause_cpu() {
 #endif
 }
 
+// Towards the second-level cache. Of no effect where nothing is mapped.
+inline void prefetch([[maybe_unused]] const uint8_t* p) {
+#if defined(__x86_64__)
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
+#endif
+}
+
+constexpr size_t kCacheLine = 64;
+constexpr size_t kLinesAtOnce = 4;  // fetched between two looks at whether the waiting is over
+
 // About 50 us of spinning: longer than the serial gaps between the loops of one forward pass, far
 // shorter than anything a user's CPU meter would show.
 constexpr int kSpins = 2000;
 
 }  // namespace
 
-ThreadPool::ThreadPool(int n_threads) : active_(n_threads) {
+ThreadPool::ThreadPool(int n_threads) : active_(n_threads), ahead_(new Ahead[n_threads]) {
   try {
     for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this, i] { work(i); });
   } catch (const std::system_error& e) {
@@ -43,6 +53,14 @@ void ThreadPool::stop() {
   epoch_.fetch_add(1);
   epoch_.notify_all();
   for (auto& w : workers_) w.join();
+}
+
+bool ThreadPool::Ahead::fetch_some() noexcept {
+  const uint8_t* from = begin.load(std::memory_order_relaxed);
+  if (from != seen) seen = from, n_fetched = 0;
+  if (n_fetched >= size.load(std::memory_order_relaxed)) return false;
+  for (size_t i = 0; i < kLinesAtOnce; ++i, n_fetched += kCacheLine) prefetch(from + n_fetched);
+  return true;
 }
 
 void ThreadPool::claim_tasks(uint32_t epoch, int thread) noexcept {
@@ -80,7 +98,7 @@ void ThreadPool::run_erased(int n_tasks, TaskFn fn, void* ctx) noexcept {
   claim_tasks(epoch, 0);
   int spins = 0;
   while (done_.load(std::memory_order_acquire) != n_tasks) {
-    pause_cpu();
+    if (!ahead_[0].fetch_some()) pause_cpu();
     if (++spins % (16 * kSpins) == 0) std::this_thread::yield();  // fewer cores than threads
   }
 }
@@ -91,7 +109,7 @@ void ThreadPool::work(int thread) noexcept {
     uint32_t epoch = epoch_.load(std::memory_order_acquire);
     const int spins = thread < active_.load(std::memory_order_relaxed) ? kSpins : 0;
     for (int i = 0; epoch == seen && i < spins; ++i) {
-      pause_cpu();
+      if (!ahead_[thread].fetch_some()) pause_cpu();
       epoch = epoch_.load(std::memory_order_acquire);
     }
     if (epoch == seen) {

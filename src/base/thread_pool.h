@@ -3,7 +3,10 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -23,6 +26,14 @@ class ThreadPool {
   void set_active(int n) noexcept { active_.store(n, std::memory_order_relaxed); }
   int active() const noexcept { return active_.load(std::memory_order_relaxed); }
 
+  // What a thread is going to read, probably: while it waits, within a loop's end or for the next one, it
+  // fetches this into its second-level cache, so that memory is not idle when threads are. Any address will
+  // do. From the calling thread.
+  void read_ahead(int thread, std::span<const uint8_t> bytes) noexcept {
+    ahead_[thread].size.store(bytes.size(), std::memory_order_relaxed);
+    ahead_[thread].begin.store(bytes.data(), std::memory_order_relaxed);
+  }
+
   // Calls fn(task, thread) for task in [0, n_tasks), thread in [0, size()); returns when all are done.
   // Tasks are claimed one by one in ascending order, so a thread that is slow or not scheduled at all
   // delays the loop by its own task only. fn must not throw.
@@ -37,6 +48,14 @@ class ThreadPool {
   }
 
  private:
+  // Begin and size may change apart under a thread that waits: it would fetch what it need not, no more.
+  struct alignas(64) Ahead {
+    std::atomic<const uint8_t*> begin{nullptr};
+    std::atomic<size_t> size{0};
+    const uint8_t* seen = nullptr;  // the thread's own: begin, as it saw it last, and how much is fetched
+    size_t n_fetched = 0;
+    bool fetch_some() noexcept;  // false: there is nothing more
+  };
   using TaskFn = void (*)(void* ctx, int task, int thread);
   void run_erased(int n_tasks, TaskFn fn, void* ctx) noexcept;
   void work(int thread) noexcept;
@@ -53,6 +72,7 @@ class ThreadPool {
   std::atomic<TaskFn> fn_{nullptr};
   std::atomic<void*> ctx_{nullptr};
   std::atomic<bool> stop_{false};
+  std::unique_ptr<Ahead[]> ahead_;  // by thread
   std::vector<std::thread> workers_;
 };
 

@@ -50,6 +50,25 @@ TEST(ThreadPool, OnlyActiveThreadsWork) {
   }
 }
 
+// What is announced decides nothing: neither the loops nor whether the address may be read.
+TEST(ThreadPool, ReadsAhead) {
+  ThreadPool pool(3);
+  std::vector<uint8_t> bytes(10000);
+  const auto* nowhere = reinterpret_cast<const uint8_t*>(uintptr_t{64});
+  for (const std::span<const uint8_t> ahead : {std::span<const uint8_t>(bytes),
+                                               {bytes.data() + 1, 1},
+                                               {},
+                                               {nowhere, size_t{1} << 20},
+                                               {nowhere, SIZE_MAX}}) {
+    for (int i = 0; i < 50; ++i) {
+      for (int t = 0; t < pool.size(); ++t) pool.read_ahead(t, ahead);
+      std::atomic<int> n{0};
+      pool.run(1 + i % 7, [&](int, int) { ++n; });
+      ASSERT_EQ(n, 1 + i % 7);
+    }
+  }
+}
+
 // In a process of its own, with room for a few stacks only.
 TEST(ThreadPoolDeathTest, TooManyThreadsAreAnError) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

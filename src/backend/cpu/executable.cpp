@@ -26,6 +26,7 @@ class PauseStage final : public Stage {
 CpuExecutable::CpuExecutable(CpuBackend& backend, const plan::Plan& plan, const plan::StepLimits& limits)
     : backend_(backend), plan_(plan), limits_(limits) {
   compile();
+  look_ahead();
   scratch_ = std::make_unique<Mapping>(layout_.size_bytes);
   split_ = std::make_unique<Mapping>(split_bytes_);
   moe_ = std::make_unique<Mapping>(moe_bytes_);
@@ -254,6 +255,21 @@ void CpuExecutable::compile() {
   layout_ = lay_out_scratch(plan_, limits_.max_rows, limits_.max_outputs, phases);
 }
 
+// While a stage runs, threads that wait fetch what the next stage that knows its weights begins with; behind
+// the last such stage, what the next step does.
+void CpuExecutable::look_ahead() {
+  const int n_threads = backend_.n_threads();
+  ahead_.resize(stages_.size());
+  const Stage* next = nullptr;
+  for (size_t i = 2 * stages_.size(); i-- > 0;) {  // twice: the last stages look at the first
+    const Stage* behind = next;
+    if (!stages_[i % stages_.size()]->first_read(backend_, 0, n_threads).empty())
+      next = stages_[i % stages_.size()].get();
+    if (i < stages_.size() && behind && (next != behind || i == 0))
+      for (int t = 0; t < n_threads; ++t) ahead_[i].push_back(behind->first_read(backend_, t, n_threads));
+  }
+}
+
 plan::Status CpuExecutable::submit(const plan::Step& step, float* logits, int64_t logits_stride) noexcept {
   MORAINE_CHECK(static_cast<int32_t>(step.tokens.size()) <= limits_.max_rows);
   MORAINE_CHECK(static_cast<int32_t>(step.output_rows.size()) <= limits_.max_outputs);
@@ -275,6 +291,10 @@ plan::Status CpuExecutable::resume() noexcept {
   while (next_stage_ < stages_.size()) {
     Stage& stage = *stages_[next_stage_++];
     if (stage.pauses()) break;
+    if (running_.n_rows <= kDecodeRows) {
+      const auto& ahead = ahead_[next_stage_ - 1];
+      for (size_t t = 0; t < ahead.size(); ++t) backend_.pool().read_ahead(static_cast<int>(t), ahead[t]);
+    }
     stage.run(*this, running_);
   }
   return plan::Status::kOk;

@@ -62,6 +62,10 @@ class Stage {
   virtual uint64_t scratch_bytes() const { return 0; }  // of its own, beside what stages share
   virtual void keep(CpuExecutable&) noexcept {}         // see plan::Executable::keep
   virtual bool pauses() const { return false; }         // see plan::Exchange
+  // The weights that thread `thread` of n_threads reads first in a step of few rows; none: who knows.
+  virtual std::span<const uint8_t> first_read(const CpuBackend&, int /*thread*/, int /*n_threads*/) const {
+    return {};
+  }
 };
 
 // Cos and sin of every row's position for one set of rope parameters, refilled each step.
@@ -108,6 +112,7 @@ class CpuExecutable final : public plan::Executable {
   void find_sequences(const StepContext& ctx) noexcept;
   int rope_index(const plan::RopeParams& p);
   void fill_ropes(const StepContext& ctx) noexcept;
+  void look_ahead();
 
   CpuBackend& backend_;
   const plan::Plan& plan_;
@@ -127,6 +132,9 @@ class CpuExecutable final : public plan::Executable {
   int64_t thread_scratch_floats_ = 0;
   std::vector<RopeTable> ropes_;
   std::vector<std::unique_ptr<Stage>> stages_;
+  // [stages][decode threads]: what is read next behind each stage, by whom; empty: as behind the stage
+  // before.
+  std::vector<std::vector<std::span<const uint8_t>>> ahead_;
   StepContext running_;    // between submit and the last resume
   size_t next_stage_ = 0;  // that it goes on with
 };

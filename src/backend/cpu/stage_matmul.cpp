@@ -3,7 +3,6 @@
 // K is never split.
 #include <algorithm>
 
-#include "backend/cpu/pieces.h"
 #include "backend/cpu/stages.h"
 
 namespace moraine::cpu {
@@ -13,6 +12,7 @@ constexpr int32_t kRowTile = 128;  // activation rows of one tile
 constexpr int64_t kMaxTaskBytes =
     1 << 20;  // of weights: what a thread that is not scheduled may keep from the others
 constexpr int32_t kMaxSharedGroups = 64;
+constexpr int64_t kAheadBytes = 64 << 10;  // of weights that a waiting thread fetches: well within its cache
 
 }  // namespace
 
@@ -54,25 +54,47 @@ void MatmulStage::run_tile(CpuExecutable& exe, const StepContext& ctx, const Par
   }
 }
 
-void MatmulStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
-  const int32_t n_rows = ctx.extent(extent_);
-  if (n_rows == 0) return;
-  ThreadPool& pool = exe.backend().pool();
+// The groups of all parts, one part behind the other.
+Pieces MatmulStage::cut(const CpuBackend& be, int32_t row_tiles, int n_threads) const noexcept {
   int64_t total_groups = 0;
   int64_t group_bytes = 1;
   for (const Part& p : parts_) {
-    total_groups += exe.backend().weight(p.weight).n_groups;
-    group_bytes = std::max(group_bytes, exe.backend().weight(p.weight).group_bytes);
+    total_groups += be.weight(p.weight).n_groups;
+    group_bytes = std::max(group_bytes, be.weight(p.weight).group_bytes);
   }
-  const int32_t row_tiles = (n_rows + kRowTile - 1) / kRowTile;
   int64_t least = Pieces::worth_claiming(group_bytes);
   int64_t most = (kMaxTaskBytes + group_bytes - 1) / group_bytes;
   if (row_tiles > 1) {
     // Weights that stay in cache for all row tiles; eight tasks a thread even out a busy core.
-    const int64_t even = total_groups * row_tiles / (8 * pool.active());
+    const int64_t even = total_groups * row_tiles / (8 * n_threads);
     least = most = std::max(least, std::min<int64_t>(even, kMaxSharedGroups));
   }
-  const Pieces pieces(total_groups, least, most, pool.active());
+  return Pieces(total_groups, least, most, n_threads);
+}
+
+// Pieces are claimed in their order: a thread gets the piece of its number more often than not.
+std::span<const uint8_t> MatmulStage::first_read(const CpuBackend& be, int thread, int n_threads) const {
+  const Pieces pieces = cut(be, 1, n_threads);
+  if (thread >= pieces.count()) return {};
+  int64_t first = 0;
+  for (const Part& p : parts_) {
+    const CpuWeight& w = be.weight(p.weight);
+    const int64_t g0 = pieces[thread].begin - first,
+                  g1 = std::min<int64_t>(pieces[thread].end - first, w.n_groups);
+    if (g0 < g1)
+      return {w.data + g0 * w.group_bytes,
+              static_cast<size_t>(std::min(kAheadBytes, (g1 - g0) * w.group_bytes))};
+    first += w.n_groups;
+  }
+  return {};
+}
+
+void MatmulStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
+  const int32_t n_rows = ctx.extent(extent_);
+  if (n_rows == 0) return;
+  ThreadPool& pool = exe.backend().pool();
+  const int32_t row_tiles = (n_rows + kRowTile - 1) / kRowTile;
+  const Pieces pieces = cut(exe.backend(), row_tiles, pool.active());
   // Row tiles innermost: a piece is taken from memory once and from cache for the other tiles.
   pool.run(pieces.count() * row_tiles, [&](int task, int) {
     const int32_t r0 = task % row_tiles * kRowTile, r1 = std::min(n_rows, r0 + kRowTile);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend/cpu/executable.h"
+#include "backend/cpu/pieces.h"
 
 namespace moraine::cpu {
 
@@ -49,6 +50,7 @@ class MatmulStage final : public Stage {
     parts_.push_back({op.out, op.gate, plan::kNoWeight, op.up, up_quant ? *up_quant : QuantBuffer{}, op.act});
   }
   void run(CpuExecutable& exe, const StepContext& ctx) noexcept override;
+  std::span<const uint8_t> first_read(const CpuBackend& be, int thread, int n_threads) const override;
 
  private:
   struct Part {
@@ -61,6 +63,7 @@ class MatmulStage final : public Stage {
   };
   void run_tile(CpuExecutable& exe, const StepContext& ctx, const Part& part, int32_t g0, int32_t g1,
                 int32_t r0, int32_t r1) noexcept;
+  Pieces cut(const CpuBackend& be, int32_t row_tiles, int n_threads) const noexcept;
 
   plan::Extent extent_;
   plan::ValueId in_;
