@@ -26,6 +26,7 @@ constexpr int kChunk = 6;
 constexpr int kMostGroups = 16;
 constexpr int kFinish = 8;  // rows whose sums are in registers, or half as many
 static_assert(kLeastRows >= kFinish);
+constexpr int kLeastAlone = 10;  // rows without whole tiles beside them
 
 // Of a chunk's activations, what is the same for all weight rows.
 using Eight = float[8];
@@ -256,7 +257,8 @@ void multiply_rows(const MatmulArgs& a, int m, int n_rows) {
 template <class F>
 MORAINE_INLINE void matmul(const MatmulArgs& a, MatmulFn without) {
   const int rest = a.n_rows % kTileRows;
-  const int n_rows = rest < kLeastRows ? a.n_rows - rest : a.n_rows;
+  const bool fewer = rest < (a.n_rows < kTileRows ? kLeastAlone : kLeastRows);
+  const int n_rows = fewer ? a.n_rows - rest : a.n_rows;
   for (int m = 0; m < n_rows; m += kMostRows)
     multiply_rows<F>(a, m, n_rows - m < kMostRows ? n_rows - m : kMostRows);
   if (n_rows == a.n_rows) return;
