@@ -8,6 +8,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -21,6 +22,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("MORAINE_CACHE_DISK", "off")  # tests begin cold, and leave nothing with the user
 os.environ.setdefault("MORAINE_USAGE_FILE", "off")
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # behind a script's &; programs under test would ignore it too
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 BUILD = Path(os.environ.get("MORAINE_BUILD_DIR", ROOT / "build"))
 PROGRAM = BUILD / "moraine"
 MODEL = ROOT / "models" / "smollm2-135m-instruct-q4_1.gguf"

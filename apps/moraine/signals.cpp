@@ -26,7 +26,11 @@ sigset_t set_of(int fd_signals) {
 Signals::Signals(std::initializer_list<int> signals) {
   sigset_t set;
   sigemptyset(&set);
-  for (const int s : signals) sigaddset(&set, s);
+  for (const int s : signals) {
+    struct sigaction before{};
+    if (sigaction(s, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
+    sigaddset(&set, s);
+  }
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   fd_ = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
   if (fd_ < 0) throw Error(ErrorCode::kIo, "The system gave no descriptor for signals.");

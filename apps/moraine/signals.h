@@ -1,5 +1,6 @@
 // Signals as events of a loop: they are blocked and read from a descriptor, so that nothing runs inside
-// a handler. Make one before any thread: threads inherit what is blocked.
+// a handler. Make one before any thread: threads inherit what is blocked. A signal that the process was told
+// to ignore (SIGHUP by nohup, SIGINT behind a script's &) stays ignored.
 #pragma once
 
 #include <initializer_list>

@@ -4,6 +4,7 @@ Uses the program of tests/conftest.py (MORAINE_BUILD_DIR) and the default model.
 tested beside the code, in apps/moraine/app_test.cpp.
 """
 
+import contextlib
 import csv
 import http.client
 import io
@@ -57,10 +58,13 @@ def moraine(*args, stdin=subprocess.DEVNULL, env=None, cwd=None, text=None):
 class Running:
     """A server under test: its output is collected by wait_for()."""
 
-    def __init__(self, *args, program=PROGRAM, env=None):
+    def __init__(self, *args, program=PROGRAM, env=None, ignoring=()):
         self.output = ""
-        self.process = subprocess.Popen([program, *map(str, args)], stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT,
-                                        stdout=subprocess.PIPE, env=os.environ | (env or {}))
+        with contextlib.ExitStack() as restored:
+            for number in ignoring:  # what is ignored is inherited
+                restored.callback(signal.signal, number, signal.signal(number, signal.SIG_IGN))
+            self.process = subprocess.Popen([program, *map(str, args)], stdin=subprocess.DEVNULL,
+                                            stderr=subprocess.STDOUT, stdout=subprocess.PIPE, env=os.environ | (env or {}))
 
     def wait_for(self, pattern):
         deadline = time.monotonic() + LIMIT_S
@@ -529,6 +533,21 @@ def test_the_second_signal_ends_at_once_and_the_timeout_is_kept():
         assert server.end() == 0
         assert "cut off after 1 s" in server.output
         connection.close()
+
+
+@needs_model
+def test_ignored_signals_stay_ignored():
+    """nohup moraine serve ... outlives its terminal, a script's `moraine serve ... &` the Ctrl-C meant for the script."""
+    with Running("serve", MODEL, "--port", "0", "-c", "512", ignoring=[signal.SIGHUP, signal.SIGINT]) as server:
+        port = int(server.wait_for(r"address +http://127\.0\.0\.1:(\d+)")[1])
+        for number in (signal.SIGHUP, signal.SIGINT):
+            server.process.send_signal(number)
+        connection, response = start_streaming(port, 20)
+        assert b'"stop":true' in response.read()
+        connection.close()
+        assert server.process.poll() is None
+        server.process.send_signal(signal.SIGTERM)
+        assert server.end() == 0
 
 
 @needs_model
