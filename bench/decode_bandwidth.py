@@ -6,7 +6,8 @@
 A decode step reads every weight once, of experts those that were chosen. In each round the machine's read bandwidth is
 measured (`moraine bench ops`, its probe: all threads read 1 GB), then decoding, then the bandwidth again; the share is bytes
 of weights a token x tokens a second over the mean of the two. Medians over rounds, because machines, virtual ones above
-all, have a bandwidth that changes by the minute. Models below some times the last cache are faster than memory.
+all, have a bandwidth that changes by the minute. A model that fits into the last cache is read from there: its share says
+nothing, and may pass 100%.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from peers import ROOT, cpu_name, spread
+from peers import ROOT, at_least_one, cpu_name, spread
 
 
 def output_of(*command):
@@ -55,8 +56,12 @@ parser.add_argument("--program", type=Path, default=ROOT / "build/moraine", help
 parser.add_argument("--isa", default="avx2", help="whose probe reads (default: %(default)s)")
 parser.add_argument("-n", type=int, default=24, help="tokens a round (default: 24)")
 parser.add_argument("-t", type=int, default=os.cpu_count(), help="threads (default: as many as cores)")
-parser.add_argument("--rounds", type=int, default=9)
+parser.add_argument("--rounds", type=at_least_one, default=9)
 args = parser.parse_args()
+if not args.program.is_file():
+    sys.exit(f"{args.program} is not there; `make build` makes it.")
+for model in args.models:
+    bytes_per_token(model)  # errors before the table
 
 print(f"{datetime.date.today()}, {cpu_name()}, {args.t} threads, medians of {args.rounds} rounds; load average "
       f"{os.getloadavg()[0]:.1f} before.\n")

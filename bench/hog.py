@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from peers import ROOT, BenchError, cpu_name, make_engine, run_measured, speeds
+from peers import ROOT, BenchError, at_least_one, cpu_name, make_engine, run_measured, speeds
 
 
 @contextlib.contextmanager
@@ -40,7 +40,7 @@ def main():
     parser.add_argument("--program", type=Path, default=ROOT / "build/moraine", help="which moraine")
     parser.add_argument("-n", type=int, default=64, help="tokens to generate (default: 64)")
     parser.add_argument("-t", type=int, default=os.cpu_count(), help="threads (default: as many as cores)")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=at_least_one, default=5)
     args = parser.parse_args()
     args.p, args.n, args.d = [0], [args.n], [0]
     core = max(os.sched_getaffinity(0))

