@@ -19,7 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from peers import ROOT, at_least_one, cpu_name, spread
+from peers import ROOT, BenchError, at_least_one, cpu_name, make_engine, spread
 
 
 def output_of(*command):
@@ -58,16 +58,16 @@ parser.add_argument("-n", type=int, default=24, help="tokens a round (default: 2
 parser.add_argument("-t", type=int, default=os.cpu_count(), help="threads (default: as many as cores)")
 parser.add_argument("--rounds", type=at_least_one, default=9)
 args = parser.parse_args()
-if not args.program.is_file():
-    sys.exit(f"{args.program} is not there; `make build` makes it.")
-for model in args.models:
-    bytes_per_token(model)  # errors before the table
+try:
+    make_engine("moraine", args.program)
+except BenchError as error:
+    sys.exit(f"decode_bandwidth.py: {error}")
+bytes_read = {model: bytes_per_token(model) for model in args.models}  # errors before the table
 
 print(f"{datetime.date.today()}, {cpu_name()}, {args.t} threads, medians of {args.rounds} rounds; load average "
       f"{os.getloadavg()[0]:.1f} before.\n")
 print("| model | MB a token | tok/s | weights, GB/s | the machine reads, GB/s | share |\n|---|---|---|---|---|---|")
-for model in args.models:
-    read = bytes_per_token(model)
+for model, read in bytes_read.items():
     rates, machine, shares = [], [], []
     before = read_gb_per_s()
     for _ in range(args.rounds):

@@ -72,7 +72,7 @@ def installed(folder, what, install):
     try:
         install()
     except BenchError as error:
-        raise BenchError(f"{what} was not installed; is there a network? `--engines moraine` needs none.\n{error}") from None
+        raise BenchError(f"{what} was not installed; is there a network? (moraine alone needs none.)\n{error}") from None
     stamp.write_text(what)
     return folder
 
@@ -227,7 +227,7 @@ def speeds(output):
 
 def measure(engines, model, args):
     """{engine: {'prefill 512': [...], 'decode 128': [...], 'wall_s': [...], 'peak': [...], 'idle_s': ..., 'idle_peak': ...}}"""
-    samples = {name: {**{kind: [] for kind in kinds(args)}, "threads": {}, "wall_s": [], "peak": []} for name in engines}
+    samples = {name: {"threads": {}, "wall_s": [], "peak": []} for name in engines}
     by_threads = {name: {kind: {t: [] for t in args.t} for kind in kinds(args)} for name in engines}
     for number in range(args.rounds):
         for t in args.t:

@@ -273,8 +273,8 @@ int run_command(const CommandInfo& c, std::vector<std::string> args, const optio
     invocation.parsed = options::parse(table, c.command, args, env);
   } catch (const options::UsageError&) {  // reading ended there; the question may stand behind it
     const auto ours = std::find(args.begin(), args.end(), "--");
-    if (std::any_of(args.begin(), ours, asks_for_help)) invocation.settings.help = true;
-    if (!invocation.settings.help) throw;
+    if (!invocation.settings.help && std::none_of(args.begin(), ours, asks_for_help)) throw;
+    return print_command_help(c, env);
   }
   if (invocation.settings.help) return print_command_help(c, env);
   if (invocation.settings.version) {

@@ -255,18 +255,17 @@ void CpuExecutable::compile() {
   layout_ = lay_out_scratch(plan_, limits_.max_rows, limits_.max_outputs, phases);
 }
 
-// While a stage runs, threads that wait fetch what the next stage that knows its weights begins with; behind
-// the last such stage, what the next step does.
+// From a stage that knows its weights on, threads that wait fetch what the next such stage begins with; from
+// the last one on, what the next step does.
 void CpuExecutable::look_ahead() {
   const int n_threads = backend_.n_threads();
   ahead_.resize(stages_.size());
-  const Stage* next = nullptr;
-  for (size_t i = 2 * stages_.size(); i-- > 0;) {  // twice: the last stages look at the first
-    const Stage* behind = next;
-    if (!stages_[i % stages_.size()]->first_read(backend_, 0, n_threads).empty())
-      next = stages_[i % stages_.size()].get();
-    if (i < stages_.size() && behind && (next != behind || i == 0))
-      for (int t = 0; t < n_threads; ++t) ahead_[i].push_back(behind->first_read(backend_, t, n_threads));
+  std::vector<size_t> reading;
+  for (size_t i = 0; i < stages_.size(); ++i)
+    if (!stages_[i]->first_read(backend_, 0, n_threads).empty()) reading.push_back(i);
+  for (size_t i = 0; i < reading.size(); ++i) {
+    const Stage& next = *stages_[reading[(i + 1) % reading.size()]];
+    for (int t = 0; t < n_threads; ++t) ahead_[reading[i]].push_back(next.first_read(backend_, t, n_threads));
   }
 }
 

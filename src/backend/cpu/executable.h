@@ -132,8 +132,7 @@ class CpuExecutable final : public plan::Executable {
   int64_t thread_scratch_floats_ = 0;
   std::vector<RopeTable> ropes_;
   std::vector<std::unique_ptr<Stage>> stages_;
-  // [stages][decode threads]: what is read next behind each stage, by whom; empty: as behind the stage
-  // before.
+  // [stages][decode threads]: what is read behind a stage; empty: no other than behind the stage before.
   std::vector<std::vector<std::span<const uint8_t>>> ahead_;
   StepContext running_;    // between submit and the last resume
   size_t next_stage_ = 0;  // that it goes on with

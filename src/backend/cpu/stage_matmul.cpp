@@ -72,21 +72,29 @@ Pieces MatmulStage::cut(const CpuBackend& be, int32_t row_tiles, int n_threads) 
   return Pieces(total_groups, least, most, n_threads);
 }
 
+template <class Fn>
+void MatmulStage::for_parts(const CpuBackend& be, Pieces::Range piece, Fn&& fn) const noexcept {
+  int64_t first = 0;  // of the part's groups, counting through all parts
+  for (const Part& p : parts_) {
+    const int64_t n = be.weight(p.weight).n_groups;
+    const int64_t g0 = std::max<int64_t>(0, piece.begin - first), g1 = std::min(n, piece.end - first);
+    if (g0 < g1) fn(p, static_cast<int32_t>(g0), static_cast<int32_t>(g1));
+    first += n;
+  }
+}
+
 // Pieces are claimed in their order: a thread gets the piece of its number more often than not.
 std::span<const uint8_t> MatmulStage::first_read(const CpuBackend& be, int thread, int n_threads) const {
   const Pieces pieces = cut(be, 1, n_threads);
-  if (thread >= pieces.count()) return {};
-  int64_t first = 0;
-  for (const Part& p : parts_) {
+  std::span<const uint8_t> bytes;
+  if (thread >= pieces.count()) return bytes;
+  for_parts(be, pieces[thread], [&](const Part& p, int32_t g0, int32_t g1) {
     const CpuWeight& w = be.weight(p.weight);
-    const int64_t g0 = pieces[thread].begin - first,
-                  g1 = std::min<int64_t>(pieces[thread].end - first, w.n_groups);
-    if (g0 < g1)
-      return {w.data + g0 * w.group_bytes,
-              static_cast<size_t>(std::min(kAheadBytes, (g1 - g0) * w.group_bytes))};
-    first += w.n_groups;
-  }
-  return {};
+    if (bytes.empty())
+      bytes = {w.data + g0 * w.group_bytes,
+               static_cast<size_t>(std::min(kAheadBytes, (g1 - g0) * w.group_bytes))};
+  });
+  return bytes;
 }
 
 void MatmulStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
@@ -98,14 +106,8 @@ void MatmulStage::run(CpuExecutable& exe, const StepContext& ctx) noexcept {
   // Row tiles innermost: a piece is taken from memory once and from cache for the other tiles.
   pool.run(pieces.count() * row_tiles, [&](int task, int) {
     const int32_t r0 = task % row_tiles * kRowTile, r1 = std::min(n_rows, r0 + kRowTile);
-    const Pieces::Range piece = pieces[task / row_tiles];
-    int64_t first = 0;  // of the part's groups, counting through all parts
-    for (const Part& p : parts_) {
-      const int64_t n = exe.backend().weight(p.weight).n_groups;
-      const int64_t g0 = std::max<int64_t>(0, piece.begin - first), g1 = std::min(n, piece.end - first);
-      if (g0 < g1) run_tile(exe, ctx, p, static_cast<int32_t>(g0), static_cast<int32_t>(g1), r0, r1);
-      first += n;
-    }
+    for_parts(exe.backend(), pieces[task / row_tiles],
+              [&](const Part& p, int32_t g0, int32_t g1) { run_tile(exe, ctx, p, g0, g1, r0, r1); });
   });
 }
 

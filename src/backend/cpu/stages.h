@@ -64,6 +64,9 @@ class MatmulStage final : public Stage {
   void run_tile(CpuExecutable& exe, const StepContext& ctx, const Part& part, int32_t g0, int32_t g1,
                 int32_t r0, int32_t r1) noexcept;
   Pieces cut(const CpuBackend& be, int32_t row_tiles, int n_threads) const noexcept;
+  // fn(part, g0, g1) for the groups of each part that a piece holds.
+  template <class Fn>
+  void for_parts(const CpuBackend& be, Pieces::Range piece, Fn&& fn) const noexcept;
 
   plan::Extent extent_;
   plan::ValueId in_;

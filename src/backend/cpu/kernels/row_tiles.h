@@ -26,6 +26,17 @@ template <int kWidth>
           x.s_stride};
 }
 
+// Calls f.operator()<n>() if n is one of 1..kMost; returns whether it is.
+template <int kMost, class Fn>
+[[gnu::always_inline]] inline bool with_known(int n, Fn f) {
+  if constexpr (kMost > 0) {
+    if (n != kMost) return with_known<kMost - 1>(n, f);
+    f.template operator()<kMost>();
+    return true;
+  }
+  return false;
+}
+
 // f.operator()<kRows>(m) for rows m..m+kRows-1: as many tiles of kTile as there are, 4 or 8, then smaller
 // ones.
 template <int kTile, class Fn>
@@ -38,50 +49,14 @@ template <int kTile, class Fn>
       f.template operator()<4>(m);
       m += 4;
     }
-  switch (n_rows - m) {
-    case 1:
-      f.template operator()<1>(m);
-      break;
-    case 2:
-      f.template operator()<2>(m);
-      break;
-    case 3:
-      f.template operator()<3>(m);
-      break;
-    default:
-      break;
-  }
+  with_known<3>(n_rows - m,
+                [&]<int kRows>() __attribute__((always_inline)) { f.template operator()<kRows>(m); });
 }
 
-// few.operator()<n_rows>() for up to kFew rows, 4 or 8, else many().
+// few.operator()<n_rows>() for up to kFew rows, else many().
 template <int kFew, class Few, class Many>
 [[gnu::always_inline]] inline void few_or_many(int n_rows, Few few, Many many) {
-  static_assert(kFew == 4 || kFew == 8);
-  switch (n_rows) {
-    case 1:
-      return few.template operator()<1>();
-    case 2:
-      return few.template operator()<2>();
-    case 3:
-      return few.template operator()<3>();
-    case 4:
-      return few.template operator()<4>();
-    default:
-      break;
-  }
-  if constexpr (kFew == 8) switch (n_rows) {
-      case 5:
-        return few.template operator()<5>();
-      case 6:
-        return few.template operator()<6>();
-      case 7:
-        return few.template operator()<7>();
-      case 8:
-        return few.template operator()<8>();
-      default:
-        break;
-    }
-  many();
+  if (!with_known<kFew>(n_rows, few)) many();
 }
 
 }  // namespace

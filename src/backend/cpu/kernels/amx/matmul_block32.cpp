@@ -239,10 +239,11 @@ void multiply_rows(const MatmulArgs& a, int m, int n_rows) {
       }
       for (int g = first; g < end; g += 4)
         for (int i = 0; i < n; ++i) {
-          const bool last = i + 1 == n;
-          const int after = begin + n * length;  // of these groups, or else the next ones begin
-          const int next = !last ? g : g + 4 < end ? g + 4 : after < n_blocks ? first : end;
-          const int next_b = !last ? chunks[i + 1].b : g + 4 < end ? begin : after < n_blocks ? after : 0;
+          // Next come these groups' next blocks, or the next groups', or the first one's; or other groups.
+          int next = g, next_b = chunks[i].b + length;
+          if (i + 1 == n) next = g + 4, next_b = begin;
+          if (next >= end) next = first, next_b = begin + n * length;
+          if (next_b >= n_blocks) next = end, next_b = 0;
           if (g + 2 < end)
             chunk_of<F, 2>(a, tiles, chunks[i], m, n_rows, g, next, next_b);
           else
